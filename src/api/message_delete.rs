@@ -47,8 +47,12 @@ impl Publishable for Delete {
         delivery::write(&self.delivery, &self.uuid, out);
     }
 
-    fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>) {
-        broker.delete(items, slots);
+    async fn publish(
+        broker: &BrokerHandle,
+        items: Vec<Self>,
+        slots: Vec<ReceiptSlot>,
+    ) -> Result<(), Refusal> {
+        broker.delete(items, slots).await
     }
 }
 

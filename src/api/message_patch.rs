@@ -78,8 +78,12 @@ impl Publishable for Edit {
         write_plain("edited", &self.edited.answer(), out);
     }
 
-    fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>) {
-        broker.edit(items, slots);
+    async fn publish(
+        broker: &BrokerHandle,
+        items: Vec<Self>,
+        slots: Vec<ReceiptSlot>,
+    ) -> Result<(), Refusal> {
+        broker.edit(items, slots).await
     }
 }
 

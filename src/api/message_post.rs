@@ -72,8 +72,12 @@ impl Publishable for Message {
         out.extend_from_slice(b",\"edited\":null");
     }
 
-    fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>) {
-        broker.publish(items, slots);
+    async fn publish(
+        broker: &BrokerHandle,
+        items: Vec<Self>,
+        slots: Vec<ReceiptSlot>,
+    ) -> Result<(), Refusal> {
+        broker.publish(items, slots).await
     }
 }
 
@@ -135,9 +139,13 @@ pub async fn post(
 /// has a separate rate limit.
 ///
 /// # Errors
-/// `Invalid`, `Busy`, `OverLimit`.
-pub fn publish(signed: Option<Signed>, broker: &BrokerHandle, body: &[u8]) -> Result<HttpResponse, Refusal> {
-    publishing::publish_plain::<Message>(signed, broker, body)
+/// `Invalid`, `Busy`, `OverLimit`, and those of [`BrokerHandle::publish`].
+pub async fn publish(
+    signed: Option<Signed>,
+    broker: &BrokerHandle,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
+    publishing::publish_plain::<Message>(signed, broker, body).await
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -67,7 +68,11 @@ pub(super) trait Publishable: Clone {
     fn write(&self, out: &mut Vec<u8>);
 
     /// Sends items to the broker, with a slot for each receipt or without slots.
-    fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>);
+    ///
+    /// # Errors
+    /// As [`BrokerHandle::publish`].
+    async fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>)
+    -> Result<(), Refusal>;
 }
 
 /// Appends the answer.
@@ -82,15 +87,15 @@ pub(super) fn write<T: Publishable>(items: &[T], out: &mut Vec<u8>) {
 /// a separate rate limit.
 ///
 /// # Errors
-/// `Invalid`, `Busy`, `OverLimit`.
-pub(super) fn publish_plain<T: Publishable>(
+/// `Invalid`, `Busy`, `OverLimit`, and those of [`BrokerHandle::publish`].
+pub(super) async fn publish_plain<T: Publishable>(
     signed: Option<Signed>,
     broker: &BrokerHandle,
     body: &[u8],
 ) -> Result<HttpResponse, Refusal> {
     let items = parse::<T>(broker, body, &ItemDefaults::at(Timestamp::now()))?;
     let answer = batch::admitted(signed, broker, body.len(), &items, write)?;
-    T::publish(broker, items, Vec::new());
+    T::publish(broker, items, Vec::new()).await?;
     Ok(answer)
 }
 
@@ -99,7 +104,7 @@ pub(super) fn publish_plain<T: Publishable>(
 ///
 /// # Errors
 /// `Invalid`, `Busy`, `OverLimit`; `IdempotencyKeyReused`, `IdempotencyInProgress`; `BadSignature` if the secret has been
-/// removed since the signature was checked.
+/// removed since the signature was checked; and those of [`BrokerHandle::publish`].
 pub(super) async fn publish<T: Publishable>(
     signed: Signed,
     broker: &BrokerHandle,
@@ -110,7 +115,7 @@ pub(super) async fn publish<T: Publishable>(
     let request = Request { signed, broker, receipt: options.receipt, body };
     let Some(key) = options.key else {
         if options.receipt.is_none() {
-            return publish_plain::<T>(Some(signed), broker, body);
+            return publish_plain::<T>(Some(signed), broker, body).await;
         }
         return request.publish::<T>(&ItemDefaults::at(Timestamp::now()), None).await;
     };
@@ -145,32 +150,49 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// Publishes the items. If the request is refused, its claim ends and frees the key. If its client disconnects while
-    /// it waits, the items stay published, and the claim stays stored.
+    /// it waits for receipts, the items stay published, and the claim stays stored. If it is not known whether they are
+    /// published, the next request with the key publishes them again.
     async fn publish<T: Publishable>(
         &self,
         defaults: &ItemDefaults,
-        mut claim: Option<Claim<'_>>,
+        claim: Option<Claim<'_>>,
     ) -> Result<HttpResponse, Refusal> {
         let items = parse::<T>(self.broker, self.body, defaults)?;
         self.broker.admit()?;
         self.broker.admit_messages(self.signed.secret(), items.len())?;
         let (receipts, slots) = Receipts::new(items.len());
-        let streams = items.iter().map(|item| item.delivery().users().len().max(1)).sum();
-        let publish = |items| {
-            if let Some(claim) = &mut claim {
-                claim.publish(&receipts, streams);
-            }
-            T::publish(self.broker, items, slots);
-        };
         let Some(level) = self.receipt else {
             let answer = batch::written(self.broker, self.body.len(), &items, write)?;
-            publish(items);
+            self.send(items, &receipts, slots, claim).await?;
             return Ok(answer);
         };
         self.admit_receipts(&items)?;
-        publish(items.clone());
+        // The claim lasts until the answer is written.
+        let _claim = self.send(items.clone(), &receipts, slots, claim).await?;
         let receipts = wait_for(&receipts, self.deadline()).await;
         Ok(self.answer(&items, &receipts, level, Online::Counted))
+    }
+
+    /// Gives the items to the broker, and stores the outcome with the claim. Returns the claim.
+    async fn send<'c, T: Publishable>(
+        &self,
+        items: Vec<T>,
+        receipts: &Arc<Receipts>,
+        slots: Vec<ReceiptSlot>,
+        mut claim: Option<Claim<'c>>,
+    ) -> Result<Option<Claim<'c>>, Refusal> {
+        let streams = items.iter().map(|item| item.delivery().users().len().max(1)).sum();
+        if let Some(claim) = &mut claim {
+            claim.begin(streams);
+        }
+        let sent = T::publish(self.broker, items, slots).await;
+        if let Some(claim) = &mut claim {
+            match &sent {
+                Ok(()) => claim.published(receipts),
+                Err(_) => claim.refused(),
+            }
+        }
+        sent.map(|()| claim)
     }
 
     /// Answers a request whose items are already published.

@@ -42,17 +42,26 @@ struct Shard {
 struct KeyRecord {
     fingerprint: u128,
     first: Timestamp,
-    /// `None` as long as the first request may still be refused.
-    published: Option<Arc<Receipts>>,
-    is_answered: bool,
+    state: KeyState,
     /// Its part of [`IdempotencyKeys::stored`].
     count: usize,
+}
+
+#[derive(Debug)]
+enum KeyState {
+    /// A request with the key may still be refused.
+    Claimed,
+    /// It is not known whether the items were published. The next request with the key publishes them again, and the
+    /// engine recognizes those that it has.
+    Uncertain,
+    /// The items are published. The request itself may still wait for their receipts.
+    Published { receipts: Arc<Receipts>, is_answered: bool },
 }
 
 /// The result of [`IdempotencyKeys::claim`].
 #[derive(Debug)]
 pub enum Claimed<'a> {
-    /// The key is new. The request publishes its items.
+    /// The key is new, or it is not known whether its items were published. The request publishes its items.
     New(Claim<'a>),
     /// The items are published.
     Known {
@@ -62,15 +71,25 @@ pub enum Claimed<'a> {
     },
 }
 
-/// The right of a request to publish under a new key. Dropping it frees the key unless the items were published; then
-/// the key is stored, and other requests with it are answered.
+/// The right of a request to publish under a key. Dropping it frees the key unless the items were or may have been
+/// published; then the key is stored, and other requests with it are answered or publish the same items again.
 #[derive(Debug)]
 pub struct Claim<'a> {
     keys: &'a IdempotencyKeys,
     key: u128,
     first: Timestamp,
     at_ms: u64,
-    published: Option<Arc<Receipts>>,
+    outcome: PublishOutcome,
+    /// What is true of the items if this request publishes nothing.
+    before: PublishOutcome,
+}
+
+/// What is known about the items of a claim.
+#[derive(Clone, Debug)]
+enum PublishOutcome {
+    NotPublished,
+    Uncertain,
+    Published(Arc<Receipts>),
 }
 
 /// Identifies a request apart from its key.
@@ -113,16 +132,26 @@ impl IdempotencyKeys {
         }
         let mut shard = self.shard(key);
         shard.remove_ended(now_ms, &self.stored);
-        if let Some(known) = shard.keys.get(&key) {
-            return known.answer(fingerprint);
+        if let Some(known) = shard.keys.get_mut(&key) {
+            if let Some(answer) = known.answer(fingerprint)? {
+                return Ok(answer);
+            }
+            known.state = KeyState::Claimed;
+            let first = known.first;
+            shard.ends.retain(|(_, other)| *other != key);
+            return Ok(Claimed::New(self.new_claim(key, first, now_ms, PublishOutcome::Uncertain)));
         }
         if !self.stored.try_add(1) {
             drop(shard);
             return Err(self.full(now_ms).into());
         }
-        let record = KeyRecord { fingerprint, first, published: None, is_answered: false, count: 1 };
+        let record = KeyRecord { fingerprint, first, state: KeyState::Claimed, count: 1 };
         shard.keys.insert(key, record);
-        Ok(Claimed::New(Claim { keys: self, key, first, at_ms: now_ms, published: None }))
+        Ok(Claimed::New(self.new_claim(key, first, now_ms, PublishOutcome::NotPublished)))
+    }
+
+    fn new_claim(&self, key: u128, first: Timestamp, at_ms: u64, before: PublishOutcome) -> Claim<'_> {
+        Claim { keys: self, key, first, at_ms, outcome: before.clone(), before }
     }
 
     /// Removes the keys whose window has passed.
@@ -173,52 +202,77 @@ impl Shard {
 }
 
 impl KeyRecord {
-    fn answer(&self, fingerprint: u128) -> Result<Claimed<'static>, Refusal> {
-        match &self.published {
+    /// The answer to another request with the key; `None` if the request publishes the items again.
+    fn answer(&self, fingerprint: u128) -> Result<Option<Claimed<'static>>, Refusal> {
+        match &self.state {
             _ if self.fingerprint != fingerprint => Err(Refusal::IdempotencyKeyReused),
-            Some(receipts) if self.is_answered => {
-                Ok(Claimed::Known { first: self.first, receipts: receipts.clone() })
+            KeyState::Published { receipts, is_answered: true } => {
+                Ok(Some(Claimed::Known { first: self.first, receipts: receipts.clone() }))
             }
+            KeyState::Uncertain => Ok(None),
             _ => Err(Refusal::IdempotencyInProgress),
         }
     }
 }
 
 impl Claim<'_> {
-    /// The time of the request.
+    /// The time of the first request with the key.
     pub fn first(&self) -> Timestamp {
         self.first
     }
 
-    /// Stores that the request publishes its items now, to this many streams.
-    pub fn publish(&mut self, receipts: &Arc<Receipts>, streams: usize) {
+    /// States that the items are given to the engine now, for this many streams. Until [`Claim::published`] or
+    /// [`Claim::refused`] it is uncertain whether they are published.
+    pub fn begin(&mut self, streams: usize) {
+        self.outcome = PublishOutcome::Uncertain;
+        if let Some(record) = self.keys.shard(self.key).keys.get_mut(&self.key) {
+            let more = streams.saturating_sub(record.count);
+            record.count += more;
+            self.keys.stored.add(more);
+        }
+    }
+
+    /// States that the engine has published none of the items.
+    pub fn refused(&mut self) {
+        self.outcome = self.before.clone();
+    }
+
+    /// Stores that the items are published.
+    pub fn published(&mut self, receipts: &Arc<Receipts>) {
         let mut shard = self.keys.shard(self.key);
         let Some(record) = shard.keys.get_mut(&self.key) else { return };
-        let more = streams.saturating_sub(record.count);
-        record.count += more;
-        record.published = Some(receipts.clone());
-        shard.ends.push_back((self.at_ms.saturating_add(self.keys.window_ms), self.key));
-        drop(shard);
-        self.keys.stored.add(more);
-        self.published = Some(receipts.clone());
+        record.state = KeyState::Published { receipts: receipts.clone(), is_answered: false };
+        shard.ends.push_back((self.end_ms(), self.key));
+        self.outcome = PublishOutcome::Published(receipts.clone());
+    }
+
+    fn end_ms(&self) -> u64 {
+        self.at_ms.saturating_add(self.keys.window_ms)
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut shard = self.keys.shard(self.key);
-        match &self.published {
-            None => {
-                shard.keys.remove(&self.key);
-                self.keys.stored.sub(1);
+        match &self.outcome {
+            PublishOutcome::NotPublished => {
+                if let Some(record) = shard.keys.remove(&self.key) {
+                    self.keys.stored.sub(record.count);
+                }
             }
-            Some(receipts) => {
+            PublishOutcome::Uncertain => {
+                if let Some(record) = shard.keys.get_mut(&self.key) {
+                    record.state = KeyState::Uncertain;
+                    shard.ends.push_back((self.end_ms(), self.key));
+                }
+            }
+            PublishOutcome::Published(published) => {
+                let Some(record) = shard.keys.get_mut(&self.key) else { return };
                 // The window may have passed, and another request may have claimed the key.
-                let own = |record: &&mut KeyRecord| {
-                    record.published.as_ref().is_some_and(|published| Arc::ptr_eq(published, receipts))
-                };
-                if let Some(record) = shard.keys.get_mut(&self.key).filter(own) {
-                    record.is_answered = true;
+                if let KeyState::Published { receipts, is_answered } = &mut record.state
+                    && Arc::ptr_eq(receipts, published)
+                {
+                    *is_answered = true;
                 }
             }
         }

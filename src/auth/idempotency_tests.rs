@@ -13,6 +13,13 @@ fn time(n: u64) -> Timestamp {
     Timestamp::from_unix_micros(n as i64)
 }
 
+impl Claim<'_> {
+    fn published_to(&mut self, receipts: &Arc<Receipts>, streams: usize) {
+        self.begin(streams);
+        self.published(receipts);
+    }
+}
+
 impl IdempotencyKeys {
     fn try_claim(&self, key: u128, now_ms: u64) -> Result<Claimed<'_>, Refusal> {
         self.claim_at(key, 7, time(now_ms), now_ms)
@@ -28,7 +35,7 @@ impl IdempotencyKeys {
     /// A request that publishes one item and is answered.
     fn publish(&self, key: u128, now_ms: u64) -> Arc<Receipts> {
         let receipts = Receipts::new(0).0;
-        self.claimed(key, now_ms).publish(&receipts, 1);
+        self.claimed(key, now_ms).published_to(&receipts, 1);
         receipts
     }
 
@@ -64,7 +71,7 @@ fn a_key_in_progress_is_refused_until_the_answer() {
     let keys = table(10);
     let mut claim = keys.claimed(1, 0);
     assert_eq!(keys.try_claim(1, 0).unwrap_err(), Refusal::IdempotencyInProgress);
-    claim.publish(&Receipts::new(1).0, 1);
+    claim.published_to(&Receipts::new(1).0, 1);
     assert_eq!(keys.try_claim(1, 0).unwrap_err(), Refusal::IdempotencyInProgress);
     assert_eq!(keys.claim_at(1, 8, time(0), 0).unwrap_err(), Refusal::IdempotencyKeyReused);
     // Answered, or its client has disconnected.
@@ -73,9 +80,38 @@ fn a_key_in_progress_is_refused_until_the_answer() {
 }
 
 #[test]
+fn an_uncertain_request_is_published_again_with_its_first_time() {
+    let keys = table(1);
+    // The client of the first request disconnects before the engine answers; the second is refused.
+    keys.claimed(1, 5).begin(1);
+    assert_eq!(keys.claim_at(1, 8, time(6), 6).unwrap_err(), Refusal::IdempotencyKeyReused);
+    let mut again = keys.claimed(1, 900);
+    assert_eq!(again.first(), time(5));
+    assert_eq!(keys.try_claim(1, 900).unwrap_err(), Refusal::IdempotencyInProgress);
+    again.begin(1);
+    again.refused();
+    drop(again);
+    // The refusal of the second says nothing about the first. The window begins with the latest.
+    keys.sweep_at(1_899);
+    let mut last = keys.claimed(1, 1_899);
+    assert_eq!((last.first(), keys.num_stored()), (time(5), (1, 1)));
+    last.published_to(&Receipts::new(1).0, 1);
+    drop(last);
+    assert!(matches!(keys.try_claim(1, 2_898), Ok(Claimed::Known { first, .. }) if first == time(5)));
+    keys.sweep_at(2_899);
+    assert_eq!(keys.num_stored(), (0, 0));
+}
+
+#[test]
 fn a_refused_request_frees_its_key() {
     let keys = table(1);
     drop(keys.claimed(1, 0));
+    assert_eq!(keys.num_stored(), (0, 0));
+    // By the engine as well.
+    let mut claim = keys.claimed(1, 0);
+    claim.begin(1);
+    claim.refused();
+    drop(claim);
     assert_eq!(keys.num_stored(), (0, 0));
     // Also for another request.
     assert!(matches!(keys.claim_at(1, 8, time(0), 0), Ok(Claimed::New(_))));
@@ -98,12 +134,12 @@ fn a_full_table_keeps_its_keys_and_states_when_one_ends() {
 #[test]
 fn every_item_counts_and_no_request_is_too_large_forever() {
     let keys = table(2);
-    keys.claimed(1, 0).publish(&Receipts::new(50).0, 50);
+    keys.claimed(1, 0).published_to(&Receipts::new(50).0, 50);
     assert_eq!(keys.num_stored(), (1, 50));
     assert!(matches!(keys.try_claim(2, 0), Err(Refusal::OverLimit(_))));
     keys.sweep_at(WINDOW_MS);
     assert_eq!(keys.num_stored(), (0, 0));
-    keys.claimed(3, WINDOW_MS).publish(&Receipts::new(0).0, 0);
+    keys.claimed(3, WINDOW_MS).published_to(&Receipts::new(0).0, 0);
     assert_eq!(keys.num_stored(), (1, 1), "a request without items has a key as well");
 }
 
@@ -111,7 +147,7 @@ fn every_item_counts_and_no_request_is_too_large_forever() {
 fn a_claim_that_outlives_its_window_does_not_touch_the_next_one() {
     let keys = table(10);
     let mut slow = keys.claimed(1, 0);
-    slow.publish(&Receipts::new(1).0, 1);
+    slow.published_to(&Receipts::new(1).0, 1);
     let next = keys.claimed(1, WINDOW_MS);
     drop(slow);
     assert_eq!(keys.try_claim(1, WINDOW_MS).unwrap_err(), Refusal::IdempotencyInProgress);
@@ -126,7 +162,7 @@ fn of_several_threads_one_publishes() {
         let published: usize = std::thread::scope(|scope| {
             let request = || match keys.try_claim(key, 0) {
                 Ok(Claimed::New(mut claim)) => {
-                    claim.publish(&Receipts::new(1).0, 1);
+                    claim.published_to(&Receipts::new(1).0, 1);
                     1
                 }
                 Ok(Claimed::Known { .. }) | Err(Refusal::IdempotencyInProgress) => 0,
@@ -146,15 +182,23 @@ fn a_fingerprint_covers_method_and_body() {
     assert!(all[0] != all[1] && all[0] != all[2] && all[0] == of(Method::POST, "[]"));
 }
 
+/// What becomes of a request after its claim.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Refused,
+    RefusedByEngine,
+    Uncertain,
+    Published,
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// A request with a key and a body. Some are refused after their claim, some are answered later.
     Request {
         key: u128,
         body: u128,
-        refused: bool,
+        fate: Fate,
         slow: bool,
-        streams: usize,
     },
     /// The oldest slow request is answered, or its client disconnects.
     Answer,
@@ -162,22 +206,25 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let request = (0u128..40, 0u128..2, prop::bool::weighted(0.2), prop::bool::weighted(0.3), 0usize..4);
-    let request = request.prop_map(|(key, body, refused, slow, streams)| Step::Request {
-        key,
-        body,
-        refused,
-        slow,
-        streams,
-    });
+    let fate = prop_oneof![
+        1 => Just(Fate::Refused),
+        1 => Just(Fate::RefusedByEngine),
+        1 => Just(Fate::Uncertain),
+        6 => Just(Fate::Published),
+    ];
+    let request = (0u128..40, 0u128..2, fate, prop::bool::weighted(0.3));
+    let request = request.prop_map(|(key, body, fate, slow)| Step::Request { key, body, fate, slow });
     prop_oneof![6 => request, 2 => Just(Step::Answer), 1 => (0u64..700).prop_map(Step::Pass)]
 }
 
-/// What the model stores of a key: body, end and whether it is answered.
+/// What the model stores of a key.
 struct Known {
     body: u128,
+    first_ms: u64,
     end_ms: u64,
     answered: bool,
+    /// Whether the engine may have the items or not.
+    uncertain: bool,
 }
 
 proptest! {
@@ -199,22 +246,38 @@ proptest! {
                         }
                     }
                 }
-                Step::Request { key, body, refused, slow, streams } => {
+                Step::Request { key, body, fate, slow } => {
                     model.retain(|_, known| known.end_ms > now_ms);
-                    match (keys.claim_at(key, body, time(now_ms), now_ms), model.get(&key)) {
-                        (Ok(Claimed::New(mut claim)), None) => {
-                            if refused {
+                    let end_ms = now_ms + WINDOW_MS;
+                    match (keys.claim_at(key, body, time(now_ms), now_ms), model.get_mut(&key)) {
+                        (Ok(Claimed::New(mut claim)), known) => {
+                            let first_ms = known.as_ref().map_or(now_ms, |known| known.first_ms);
+                            prop_assert!(known.as_ref().is_none_or(|known| known.uncertain && known.body == body));
+                            prop_assert_eq!(claim.first(), time(first_ms));
+                            if fate != Fate::Refused {
+                                // Equal bodies have equal numbers of streams.
+                                claim.begin((key + body) as usize % 4);
+                            }
+                            if matches!(fate, Fate::Refused | Fate::RefusedByEngine) {
+                                if fate == Fate::RefusedByEngine {
+                                    claim.refused();
+                                }
+                                known.into_iter().for_each(|known| known.end_ms = end_ms);
                                 continue;
                             }
-                            claim.publish(&Receipts::new(1).0, streams);
-                            model.insert(key, Known { body, end_ms: now_ms + WINDOW_MS, answered: !slow });
-                            if slow {
-                                slow_requests.push_back((key, now_ms, claim));
+                            let uncertain = fate == Fate::Uncertain;
+                            let answered = !slow || uncertain;
+                            model.insert(key, Known { body, first_ms, end_ms, answered, uncertain });
+                            if !uncertain {
+                                claim.published(&Receipts::new(1).0);
+                                if slow {
+                                    slow_requests.push_back((key, now_ms, claim));
+                                }
                             }
                         }
                         (Ok(Claimed::Known { first, .. }), Some(known)) => {
-                            prop_assert!(known.body == body && known.answered);
-                            prop_assert_eq!(first, time(known.end_ms - WINDOW_MS));
+                            prop_assert!(known.body == body && known.answered && !known.uncertain);
+                            prop_assert_eq!(first, time(known.first_ms));
                         }
                         (Err(Refusal::IdempotencyKeyReused), Some(known)) => prop_assert!(known.body != body),
                         (Err(Refusal::IdempotencyInProgress), Some(known)) => {

@@ -138,7 +138,7 @@ impl FastPath {
         let broker = self.broker.clone();
         let query = || web::Query(ConnIdQuery { conn_id: None });
         match call {
-            Call::Message => message_post::publish(Some(signed), &broker, &body),
+            Call::Message => message_post::publish(Some(signed), &broker, &body).await,
             Call::Connect => connect::connect(signed, broker, body).await,
             Call::Subscribe => subscribe::subscribe(signed, broker, query(), body).await,
             Call::Unsubscribe => subscribe::unsubscribe(signed, broker, query(), body).await,

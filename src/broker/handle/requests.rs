@@ -24,20 +24,32 @@ use uuid::Uuid;
 const CONNECTIONS_PER_TURN: usize = 500;
 
 impl BrokerHandle {
-    /// Sends messages without waiting: the client receives its response before they are routed, unless its request
+    /// Publishes messages. Returns before they are routed: the client receives its response then, unless its request
     /// waits for their receipts. `slots` has a slot for the receipt of each message, or is empty.
-    pub fn publish(&self, messages: Vec<Message>, slots: Vec<ReceiptSlot>) {
+    ///
+    /// # Errors
+    /// Those of the engine. The embedded engine accepts all messages, and at once.
+    pub async fn publish(&self, messages: Vec<Message>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
         self.send(Publish::Post(messages, slots));
+        Ok(())
     }
 
-    /// Sends edits in the same way.
-    pub fn edit(&self, edits: Vec<Edit>, slots: Vec<ReceiptSlot>) {
+    /// Publishes edits in the same way.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn edit(&self, edits: Vec<Edit>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
         self.send(Publish::Edit(edits, slots));
+        Ok(())
     }
 
-    /// Sends deletions in the same way.
-    pub fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) {
+    /// Publishes deletions in the same way.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
         self.send(Publish::Delete(deletes, slots));
+        Ok(())
     }
 
     /// Asks whether items that were published earlier are still kept. The slots receive their receipts.

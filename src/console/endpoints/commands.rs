@@ -36,9 +36,9 @@ fn unknown_user() -> Refusal {
 /// POST /admin/message: the body and the effect of POST /message.
 ///
 /// # Errors
-/// `Invalid`, `Busy`.
+/// As [`message_post::publish`].
 pub async fn send(_: Operator, broker: web::Data<BrokerHandle>, body: Body) -> Result<HttpResponse, Refusal> {
-    message_post::publish(None, &broker, &body)
+    message_post::publish(None, &broker, &body).await
 }
 
 /// POST /admin/channel_config: the body and the effect of POST /channel_config.
