@@ -1,14 +1,15 @@
-//! Calls of scripts, with their arguments in the order that each script describes. Pure.
+//! Calls of scripts. A call names what a node wants; [`Sender`] adds what the link knows when it sends the call. Pure.
 
 use super::scripts::Script;
-use crate::protocol::ids::Epoch;
+use crate::protocol::ids::{Epoch, Offset, Stamp};
 use uuid::Uuid;
 
-/// The number of a node in a partition. It is never used twice.
-pub type NodeNumber = u32;
+/// The number of a node: random, less than 2^53, so that scripts represent it exactly. A node draws a new one for each
+/// enlistment, so that it is never used twice.
+pub type NodeNumber = u64;
 
 /// How much of a stream Redis keeps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     pub channel_frames: u32,
     pub user_frames: u32,
@@ -16,11 +17,42 @@ pub struct Retention {
     pub history: u32,
 }
 
-/// A process and the number of its call: a call that is sent again with the same number takes effect once.
+/// The settings of the server that scripts read. They must be equal on all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineConstants {
+    pub retention: Retention,
+    /// How long idempotency keys are kept, in ms.
+    pub key_window_ms: u64,
+    /// The maximum number of channels in the cluster; 0 means no limit.
+    pub max_channels: u32,
+    /// The maximum number of users with a block.
+    pub max_blocks: u32,
+    /// How long a user without connections is kept, in ms.
+    pub user_idle_ms: u64,
+    /// How long a channel without members is kept after its last message, in ms; 0 means forever.
+    pub channel_idle_ms: u64,
+    /// How long the row of a connection is kept after its owner died, in ms.
+    pub grace_ms: u64,
+    /// The interval of beats, in ms.
+    pub beat_ms: u64,
+    /// A node that has not beaten for this long is dead, in ms.
+    pub dead_ms: u64,
+}
+
+/// What a call is sent with.
 #[derive(Clone, Copy, Debug)]
-pub struct Once {
+pub struct Sender {
+    pub node: NodeNumber,
+    /// The process. With `number` it identifies a call of [`Call::Append`] or [`Call::Change`]: if the process sends such a
+    /// call again with the same number, it takes effect once. The process uses each number once, in ascending order, and
+    /// sends a call again only as long as fewer than 256 later numbers are in use.
     pub boot: Uuid,
     pub number: u64,
+    /// Random: the epoch of streams that begin in this call, and of those whose epoch ends in it.
+    pub epoch: Epoch,
+    /// Random: the script counts the ids of the events that it makes up from here.
+    pub seed: Uuid,
+    pub settings: EngineConstants,
 }
 
 /// The settings of a channel that scripts read.
@@ -29,18 +61,43 @@ pub struct ScriptSettings {
     pub notify_presence: bool,
     pub store_history: bool,
     pub store_frames: bool,
+    pub notify_state: bool,
+    /// Members learn of presence once in an interval or not at all, so that single changes are no entries.
+    pub quiet_presence: bool,
     /// 0 means no limit but the server's own.
     pub history_size: u32,
 }
 
 impl ScriptSettings {
     /// The settings of private streams.
-    pub const PRIVATE: Self =
-        Self { notify_presence: false, store_history: false, store_frames: true, history_size: 0 };
+    pub const PRIVATE: Self = Self {
+        notify_presence: false,
+        store_history: false,
+        store_frames: true,
+        notify_state: false,
+        quiet_presence: false,
+        history_size: 0,
+    };
 
     pub fn flags(self) -> u8 {
-        u8::from(self.notify_presence) | u8::from(self.store_history) << 1 | u8::from(self.store_frames) << 2
+        u8::from(self.notify_presence)
+            | u8::from(self.store_history) << 1
+            | u8::from(self.store_frames) << 2
+            | u8::from(self.notify_state) << 3
+            | u8::from(self.quiet_presence) << 4
     }
+}
+
+/// A channel and its settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRecord {
+    /// The key of its stream.
+    pub stream: String,
+    /// Its id, if it begins with this call.
+    pub uuid: Uuid,
+    pub settings: ScriptSettings,
+    /// All settings as JSON.
+    pub text: String,
 }
 
 /// A message to publish.
@@ -58,110 +115,158 @@ pub struct Count {
     pub stream: String,
     pub user: String,
     pub connections: u32,
-    /// The user's public state as JSON.
-    pub view: String,
+    /// What the stream shows of the user if Redis has no record of it; see [`super::record::MemberView::encode`].
+    pub view: Vec<u8>,
 }
 
-/// A call of a script.
+/// The row of a connection that its owner changes.
+#[derive(Clone, Debug)]
+pub struct RowUpdate {
+    pub conn: String,
+    /// The row is left alone if its generation is another one.
+    pub generation: u64,
+    pub data: Vec<u8>,
+}
+
+/// A call of a script. Its source describes the reply. Scripts that change something reply with the status `FENCED` if Redis
+/// does not know the node, and with `SETTLING` as long as nodes have not reported what they saw before a failover.
 #[derive(Clone, Debug)]
 pub enum Call {
+    /// Begins a term, if this Redis is not the one of the last term.
     Adopt {
-        node: NodeNumber,
         known_term: u64,
+        /// The run id of the Redis server.
         run: String,
-        epoch: Epoch,
+        /// The greatest stamp that the node has seen.
+        stamp: Stamp,
     },
+    /// Makes the node's number known.
     Enlist {
-        number: NodeNumber,
+        /// The number that the process had before, or 0.
         earlier: NodeNumber,
+        /// What other nodes show of this one, as JSON.
+        info: String,
     },
+    /// States which streams have lost entries that the node has seen.
     Report {
-        node: NodeNumber,
-        epoch: Epoch,
+        stamp: Stamp,
         streams: Vec<String>,
     },
     Append {
-        node: NodeNumber,
-        once: Once,
-        epoch: Epoch,
-        key_window_ms: u64,
-        retention: Retention,
         items: Vec<Item>,
     },
+    /// Edits or deletes a message.
     Change {
-        node: NodeNumber,
-        once: Once,
-        epoch: Epoch,
-        retention: Retention,
         stream: String,
         record: Vec<u8>,
     },
+    /// Begins the channels that are missing.
+    Open {
+        channels: Vec<ChannelRecord>,
+    },
+    /// Sets the settings of a channel.
     Configure {
-        node: NodeNumber,
-        epoch: Epoch,
-        retention: Retention,
-        stream: String,
-        settings: ScriptSettings,
-        record: Vec<u8>,
+        channel: ChannelRecord,
     },
+    /// The node receives the entries of a stream from now on. Reads it as well.
+    Follow {
+        stream: String,
+        after: Offset,
+        max_bytes: u32,
+    },
+    Unfollow {
+        streams: Vec<String>,
+    },
+    /// States how many connections of users the node has. The numbers are absolute.
     Set {
-        node: NodeNumber,
         is_quiet: bool,
-        epoch: Epoch,
-        /// Of channels that begin.
-        settings: ScriptSettings,
-        /// Ids of presence events are counted up from here.
-        uuid: Uuid,
-        retention: Retention,
         counts: Vec<Count>,
-        /// Streams, and whether the node has members of them.
-        interests: Vec<(String, bool)>,
     },
     Read {
         stream: String,
-        after: u64,
+        after: Offset,
         with_history: bool,
         with_members: bool,
         max_bytes: u32,
     },
+    /// Appends a report of presence, unless a node has announced these changes before.
+    Announce {
+        stream: String,
+        /// The `numbers` of the stream up to which the report goes.
+        upto: u64,
+        record: Vec<u8>,
+    },
+    ReadUser {
+        user: String,
+    },
+    /// Replaces the record of a user.
+    SetUser {
+        user: String,
+        /// The version that is replaced; 0 if there must be none.
+        expected: u64,
+        /// What nodes know of the user.
+        record: Vec<u8>,
+        /// What streams show of the user; see [`super::record::MemberView::encode`].
+        view: Vec<u8>,
+        /// The changed part of the state as JSON, if members may learn of it.
+        changed: Option<String>,
+    },
+    /// Removes a part of what a dead node held.
     Sweep {
         node: NodeNumber,
         is_quiet: bool,
-        uuid: Uuid,
-        retention: Retention,
     },
-}
-
-/// Arguments of a script.
-#[derive(Debug, Default)]
-pub struct Arguments(pub Vec<Vec<u8>>);
-
-impl Arguments {
-    fn text(mut self, text: impl ToString) -> Self {
-        self.0.push(text.to_string().into_bytes());
-        self
-    }
-
-    fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.0.push(bytes.into());
-        self
-    }
-
-    fn flag(self, flag: bool) -> Self {
-        self.text(u8::from(flag))
-    }
-
-    fn once(self, once: Once) -> Self {
-        self.text(once.boot.as_simple()).text(once.number)
-    }
-
-    fn frames(self, retention: Retention) -> Self {
-        self.text(retention.channel_frames).text(retention.user_frames)
-    }
-
-    fn settings(self, settings: ScriptSettings) -> Self {
-        self.text(settings.flags()).text(settings.history_size)
-    }
+    /// The node is alive. Declares silent nodes dead.
+    Beat {
+        info: Option<String>,
+    },
+    Nodes,
+    /// Removes what has been idle for long.
+    Expire,
+    /// Sends bytes to a node.
+    Send {
+        to: NodeNumber,
+        bytes: Vec<u8>,
+    },
+    /// Makes the node the owner of a connection that is new, its own, or without a living owner.
+    Claim {
+        conn: String,
+        user: String,
+        data: Vec<u8>,
+    },
+    /// Makes the node the owner of a connection whose owner has agreed.
+    Take {
+        conn: String,
+        owner: NodeNumber,
+        generation: u64,
+    },
+    Find {
+        conn: String,
+    },
+    Store {
+        rows: Vec<RowUpdate>,
+    },
+    /// Deletes rows, given by connection and generation.
+    End {
+        rows: Vec<(String, u64)>,
+    },
+    /// Stores how far the node has delivered.
+    Mark {
+        data: Vec<u8>,
+    },
+    SetBlock {
+        user: String,
+        record: Vec<u8>,
+        /// When the block may be forgotten, in ms since 1970; 0 means never.
+        until_ms: u64,
+    },
+    Unblock {
+        user: String,
+    },
+    /// Reads a part of the blocks.
+    Blocks {
+        cursor: u64,
+    },
 }
 
 impl Call {
@@ -172,54 +277,34 @@ impl Call {
             Self::Report { .. } => Script::Report,
             Self::Append { .. } => Script::Append,
             Self::Change { .. } => Script::Change,
+            Self::Open { .. } => Script::Open,
             Self::Configure { .. } => Script::Configure,
+            Self::Follow { .. } => Script::Follow,
+            Self::Unfollow { .. } => Script::Unfollow,
             Self::Set { .. } => Script::Set,
             Self::Read { .. } => Script::Read,
+            Self::Announce { .. } => Script::Announce,
+            Self::ReadUser { .. } => Script::ReadUser,
+            Self::SetUser { .. } => Script::SetUser,
             Self::Sweep { .. } => Script::Sweep,
+            Self::Beat { .. } => Script::Beat,
+            Self::Nodes => Script::Nodes,
+            Self::Expire => Script::Expire,
+            Self::Send { .. } => Script::Send,
+            Self::Claim { .. } => Script::Claim,
+            Self::Take { .. } => Script::Take,
+            Self::Find { .. } => Script::Find,
+            Self::Store { .. } => Script::Store,
+            Self::End { .. } => Script::End,
+            Self::Mark { .. } => Script::Mark,
+            Self::SetBlock { .. } => Script::SetBlock,
+            Self::Unblock { .. } => Script::Unblock,
+            Self::Blocks { .. } => Script::Blocks,
         }
     }
 
-    pub fn arguments(&self) -> Arguments {
-        let arguments = Arguments::default();
-        match self {
-            Self::Adopt { node, known_term, run, epoch } => {
-                arguments.text(node).text(known_term).text(run).text(epoch)
-            }
-            Self::Enlist { number, earlier } => arguments.text(number).text(earlier),
-            Self::Report { node, epoch, streams } => {
-                streams.iter().fold(arguments.text(node).text(epoch), |all, stream| all.text(stream))
-            }
-            Self::Append { node, once, epoch, key_window_ms, retention, items } => {
-                let head = arguments.text(node).once(*once).text(epoch).text(key_window_ms);
-                let head = head.frames(*retention).text(retention.history);
-                items.iter().fold(head, |all, item| {
-                    let key = item.idempotency_key.as_deref().unwrap_or_default();
-                    all.text(&item.stream).bytes(item.record.as_slice()).text(key)
-                })
-            }
-            Self::Change { node, once, epoch, retention, stream, record } => {
-                let head = arguments.text(node).once(*once).text(epoch).frames(*retention);
-                head.text(stream).bytes(record.as_slice())
-            }
-            Self::Configure { node, epoch, retention, stream, settings, record } => {
-                let head = arguments.text(node).text(epoch).text(retention.channel_frames).text(stream);
-                head.settings(*settings).bytes(record.as_slice())
-            }
-            Self::Set { node, is_quiet, epoch, settings, uuid, retention, counts, interests } => {
-                let head = arguments.text(node).flag(*is_quiet).text(epoch).settings(*settings);
-                let head = head.bytes(*uuid.as_bytes()).text(retention.channel_frames).text(counts.len());
-                let head = counts.iter().fold(head, |all, count| {
-                    all.text(&count.stream).text(&count.user).text(count.connections).text(&count.view)
-                });
-                interests.iter().fold(head, |all, (stream, is_on)| all.text(stream).flag(*is_on))
-            }
-            Self::Read { stream, after, with_history, with_members, max_bytes } => {
-                arguments.text(stream).text(after).flag(*with_history).flag(*with_members).text(max_bytes)
-            }
-            Self::Sweep { node, is_quiet, uuid, retention } => {
-                let head = arguments.text(node).flag(*is_quiet).bytes(*uuid.as_bytes());
-                head.text(retention.channel_frames)
-            }
-        }
+    /// Whether the call needs a number of its own; see [`Sender::boot`].
+    pub fn is_numbered(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Change { .. })
     }
 }

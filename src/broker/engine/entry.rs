@@ -1,18 +1,30 @@
-//! Entries: records with their place in a stream, as a node receives them. Pure.
+//! What the mailbox of a node receives: entries and notes of streams, and posts of other nodes. Pure.
+//!
+//! The mail of a script is a sequence of items: `u32` length, `u8` version, `u8` kind, contents. Little endian.
 
 use crate::protocol::ids::{Epoch, Offset, Position, Stamp};
 
-/// The state of a stream after an entry.
+/// An item of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub enum Mail<'a> {
+    /// It has a place in its stream: the offset after the one of the entry before it.
+    Entry(StreamChange<'a>),
+    /// It has no place: offset and stamp are those of the last entry.
+    Note(StreamChange<'a>),
+    /// What a node has sent to this one.
+    Post(&'a [u8]),
+}
+
+/// What happened in a stream, and its state afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamChange<'a> {
     pub stream: StreamName<'a>,
     pub position: Position,
     pub stamp: Stamp,
-    /// How often the list of present users has changed.
-    pub roster: u64,
+    /// How often the numbers of connections and users have changed.
+    pub numbers: u64,
     pub connections: u32,
     pub users: u32,
-    /// Empty if only the epoch of the stream has changed.
     pub record: &'a [u8],
 }
 
@@ -22,11 +34,19 @@ pub enum StreamName<'a> {
     Channel(&'a str),
     /// The private messages of a user.
     User(&'a str),
+    /// What concerns all nodes. It has notes only, and neither positions nor numbers.
+    Cluster,
 }
+
+/// The key of [`StreamName::Cluster`].
+const CLUSTER: &str = "b";
 
 impl<'a> StreamName<'a> {
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
+        if text == CLUSTER {
+            return Some(Self::Cluster);
+        }
         match text.split_at_checked(1)? {
             ("c", name) => Some(Self::Channel(name)),
             ("u", name) => Some(Self::User(name)),
@@ -39,14 +59,18 @@ impl<'a> StreamName<'a> {
         match self {
             Self::Channel(name) => format!("c{name}"),
             Self::User(name) => format!("u{name}"),
+            Self::Cluster => CLUSTER.to_owned(),
         }
     }
 }
 
 const VERSION: u8 = 1;
+const ENTRY: u8 = 0;
+const NOTE: u8 = 1;
+const POST: u8 = 2;
 
 /// A cursor over bytes.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -55,11 +79,11 @@ impl<'a> Reader<'a> {
         Some(*chunk)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.chunk().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.chunk().map(u64::from_le_bytes)
     }
 
@@ -71,60 +95,85 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> Mail<'a> {
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        let [version] = reader.chunk()?;
+        match reader.chunk()? {
+            [VERSION, ENTRY] => StreamChange::read(reader).map(Self::Entry),
+            [VERSION, NOTE] => StreamChange::read(reader).map(Self::Note),
+            [VERSION, POST] => Some(Self::Post(reader.0)),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> StreamChange<'a> {
+    fn read(mut reader: Reader<'a>) -> Option<Self> {
         let stream = StreamName::read(reader.text()?)?;
         let epoch = Epoch::parse(std::str::from_utf8(&reader.chunk::<{ Epoch::LENGTH }>()?).ok()?)?;
         let offset: Offset = reader.u64()?;
-        let entry = Self {
+        Some(Self {
             stream,
             position: Position { epoch, offset },
             stamp: Stamp(reader.u64()?),
-            roster: reader.u64()?,
+            numbers: reader.u64()?,
             connections: reader.u32()?,
             users: reader.u32()?,
             record: reader.0,
-        };
-        (version == VERSION).then_some(entry)
+        })
     }
 }
 
 /// Reads what a mailbox has received at once. `None` if a part of it is malformed.
-pub fn read_mail(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
-    let (mut reader, mut entries) = (Reader(bytes), Vec::new());
+pub fn read_mail(bytes: &[u8]) -> Option<Vec<Mail<'_>>> {
+    let (mut reader, mut items) = (Reader(bytes), Vec::new());
     while !reader.0.is_empty() {
-        entries.push(Entry::read(reader.text()?)?);
+        items.push(Mail::read(reader.text()?)?);
     }
-    Some(entries)
+    Some(items)
 }
 
 /// The answer about an item that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     /// It has this place now.
-    At { position: Position, stamp: Stamp, connections: u32 },
+    At(PublishedItem),
     /// It was published before, with the same idempotency key.
-    Before { position: Position, stamp: Stamp, connections: u32 },
-    /// There is no such channel; nothing was done.
+    Before(PublishedItem),
+    /// There is no such stream; nothing was done.
     NoChannel,
+}
+
+/// The place of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedItem {
+    pub position: Position,
+    pub stamp: Stamp,
+    /// Of the stream, in the cluster.
+    pub connections: u32,
+    /// Whether the log or the history of the stream contains it.
+    pub is_kept: bool,
 }
 
 /// Reads the answers of `append` and `change`. `None` if a part of them is malformed.
 pub fn read_answers(bytes: &[u8]) -> Option<Vec<Published>> {
     let (mut reader, mut answers) = (Reader(bytes), Vec::new());
     while !reader.0.is_empty() {
-        let ([status], epoch) = (reader.chunk()?, reader.chunk::<{ Epoch::LENGTH }>()?);
+        let ([status, flags], epoch) = (reader.chunk()?, reader.chunk::<{ Epoch::LENGTH }>()?);
         let (offset, stamp, connections) = (reader.u64()?, Stamp(reader.u64()?), reader.u32()?);
-        let position = || {
+        let item = || {
             let epoch = Epoch::parse(std::str::from_utf8(&epoch).ok()?)?;
-            Some(Position { epoch, offset })
+            Some(PublishedItem {
+                position: Position { epoch, offset },
+                stamp,
+                connections,
+                is_kept: flags != 0,
+            })
         };
         answers.push(match status {
-            0 => Published::At { position: position()?, stamp, connections },
+            0 => Published::At(item()?),
             1 => Published::NoChannel,
-            2 => Published::Before { position: position()?, stamp, connections },
+            2 => Published::Before(item()?),
             _ => return None,
         });
     }
@@ -136,6 +185,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn mail_is_a_sequence_of_items() {
+        let head = [&[VERSION, NOTE][..], &5_u32.to_le_bytes(), b"cnews", b"00000001"].concat();
+        let numbers =
+            [[7, 8, 9].map(u64::to_le_bytes).concat(), [2, 1].map(u32::to_le_bytes).concat()].concat();
+        let note = [&head[..], &numbers, b"record"].concat();
+        let post = [&[VERSION, POST][..], b"hello"].concat();
+        let item = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+        let mail = [item(&note), item(&post)].concat();
+        let change = StreamChange {
+            stream: StreamName::Channel("news"),
+            position: Position { epoch: Epoch::parse("00000001").unwrap(), offset: 7 },
+            stamp: Stamp(8),
+            numbers: 9,
+            connections: 2,
+            users: 1,
+            record: b"record",
+        };
+        assert_eq!(read_mail(&mail), Some(vec![Mail::Note(change), Mail::Post(b"hello")]));
+        assert_eq!(read_mail(&mail[..mail.len() - 1]), None);
+        assert_eq!(read_mail(&item(&[VERSION + 1, POST])), None, "a later version");
+        assert_eq!(StreamName::read(b"b"), Some(StreamName::Cluster));
+    }
+
     proptest! {
         #[test]
         fn a_name_is_read_as_it_was_written(name in ".{0,4}", is_channel in any::<bool>()) {
@@ -145,10 +218,10 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
-            let length = (bytes.len() as u32).to_le_bytes();
+        fn no_bytes_cause_a_panic(kind in 0_u8..4, bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+            let length = (bytes.len() as u32 + 2).to_le_bytes();
             let _ = (read_mail(&bytes), read_answers(&bytes));
-            let _ = read_mail(&[&length, &bytes[..]].concat());
+            let _ = read_mail(&[&length[..], &[VERSION, kind], &bytes].concat());
         }
     }
 }

@@ -3,12 +3,10 @@
 //! Redis decides the order of a stream and who is present. A script is one step: no other call sees a part of it. Each
 //! script has a model in Rust, and a test compares the two on random calls.
 
+pub mod arguments;
 pub mod call;
 pub mod entry;
 pub mod record;
+pub mod reply;
 pub mod scripts;
-
-#[cfg(test)]
-mod contract_tests;
-#[cfg(test)]
-mod model;
+pub mod snapshot;

@@ -3,6 +3,7 @@
 //! Little endian: `u8` version, `u8` kind, `u8` flags, 16 bytes uuid, `i64` time in µs since 1970, `i64` time of the edit or
 //! 0, then fields: `u32` length, bytes. An absent field has the length `u32::MAX`. Readers ignore fields that they do not know.
 
+use crate::protocol::ids::{Epoch, Position};
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
@@ -18,6 +19,13 @@ const DELETE: u8 = 3;
 const JOINED: u8 = 4;
 const PARTED: u8 = 5;
 const SETTINGS: u8 = 6;
+const NUMBERS: u8 = 7;
+const STATE: u8 = 8;
+const DIFF: u8 = 9;
+const COUNT: u8 = 10;
+const USER: u8 = 11;
+const EPOCH: u8 = 12;
+const BLOCK: u8 = 13;
 
 const NO_HISTORY: u8 = 1;
 /// An edit that sets the time of the message.
@@ -44,12 +52,78 @@ pub enum Record {
         uuid: Uuid,
         timestamp: Timestamp,
         user: String,
-        /// The public state as JSON.
-        view: String,
+        view: MemberView,
         is_joined: bool,
     },
     /// The settings of a channel as JSON.
     Settings(String),
+    /// Only the number of connections has changed.
+    Numbers,
+    /// The state of a member has changed.
+    State {
+        uuid: Uuid,
+        timestamp: Timestamp,
+        user: String,
+        view: MemberView,
+        /// The changed part as JSON. `None` if members must not learn of it.
+        changed: Option<String>,
+    },
+    /// The changes of presence in an interval: users that joined, names of users that parted.
+    Diff {
+        timestamp: Timestamp,
+        joined: Vec<(String, MemberView)>,
+        parted: Vec<String>,
+        users: u32,
+    },
+    /// The numbers after an interval in which they changed.
+    Count {
+        timestamp: Timestamp,
+        users: u32,
+        connections: u32,
+    },
+    /// The record of the stream's user has changed.
+    User {
+        version: u64,
+        /// Empty if the record was removed.
+        record: Vec<u8>,
+    },
+    /// The epoch of the stream has ended here, because entries may be lost.
+    EpochEnd {
+        previous: Position,
+    },
+    /// The block of a user. The record is empty if the block was removed.
+    Block {
+        user: String,
+        record: Vec<u8>,
+    },
+}
+
+/// What a stream shows of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// The whole state as JSON.
+    pub state: String,
+    /// The public part of it as JSON.
+    pub public_state: String,
+}
+
+impl MemberView {
+    /// Two fields of a record; scripts do not look inside.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.state.len() + self.public_state.len() + 8);
+        self.write(&mut out);
+        out
+    }
+
+    /// Reads what [`MemberView::encode`] wrote. `None` if it is malformed.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Fields(bytes).view()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        write_text(out, &self.state);
+        write_text(out, &self.public_state);
+    }
 }
 
 /// The head of a record.
@@ -63,6 +137,11 @@ struct Head {
 
 impl Head {
     const LENGTH: usize = 35;
+
+    /// The head of a record without flags. Some kinds have no id or no time.
+    fn of(kind: u8, uuid: Uuid, timestamp: Option<&Timestamp>) -> Self {
+        Self { kind, flags: 0, uuid, timestamp: timestamp.map_or(0, |time| time.unix_micros()), edited: 0 }
+    }
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[VERSION, self.kind, self.flags]);
@@ -101,9 +180,13 @@ fn write_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
     out.extend_from_slice(field.unwrap_or_default());
 }
 
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    write_field(out, Some(text.as_bytes()));
+}
+
 fn write_names(out: &mut Vec<u8>, names: &[String]) {
     let mut list = Vec::new();
-    names.iter().for_each(|name| write_field(&mut list, Some(name.as_bytes())));
+    names.iter().for_each(|name| write_text(&mut list, name));
     write_field(out, Some(&list));
 }
 
@@ -145,6 +228,24 @@ impl<'a> Fields<'a> {
         Some(names)
     }
 
+    /// A field of a fixed size.
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take()??.try_into().ok()
+    }
+
+    fn view(&mut self) -> Option<MemberView> {
+        Some(MemberView { state: self.text()??, public_state: self.text()?? })
+    }
+
+    fn members(&mut self) -> Option<Vec<(String, MemberView)>> {
+        let mut list = Fields(self.take()??);
+        let mut members = Vec::new();
+        while !list.0.is_empty() {
+            members.push((list.text()??, list.view()?));
+        }
+        Some(members)
+    }
+
     /// Who receives the item of a stream: of a channel, or of the private stream of a user.
     fn delivery(&mut self, channel: Option<&str>, flags: u8) -> Option<Delivery> {
         Some(Delivery {
@@ -168,18 +269,61 @@ impl Record {
                 write_delivery(&mut out, &delete.delivery);
             }
             Self::Presence { uuid, timestamp, user, view, is_joined } => {
-                let kind = if *is_joined { JOINED } else { PARTED };
-                let timestamp = timestamp.unix_micros();
-                Head { kind, flags: 0, uuid: *uuid, timestamp, edited: 0 }.write(&mut out);
-                write_field(&mut out, Some(user.as_bytes()));
-                write_field(&mut out, Some(view.as_bytes()));
+                Head::of(if *is_joined { JOINED } else { PARTED }, *uuid, Some(timestamp)).write(&mut out);
+                write_text(&mut out, user);
+                view.write(&mut out);
             }
-            Self::Settings(settings) => {
-                Head { kind: SETTINGS, flags: 0, uuid: Uuid::nil(), timestamp: 0, edited: 0 }.write(&mut out);
-                write_field(&mut out, Some(settings.as_bytes()));
+            Self::State { uuid, timestamp, user, view, changed } => {
+                Head::of(STATE, *uuid, Some(timestamp)).write(&mut out);
+                write_text(&mut out, user);
+                view.write(&mut out);
+                write_field(&mut out, changed.as_deref().map(str::as_bytes));
             }
+            other => other.encode_report(&mut out),
         }
         out
+    }
+
+    fn encode_report(&self, out: &mut Vec<u8>) {
+        let head = |kind, timestamp| Head::of(kind, Uuid::nil(), timestamp);
+        match self {
+            Self::Settings(settings) => {
+                head(SETTINGS, None).write(out);
+                write_text(out, settings);
+            }
+            Self::Diff { timestamp, joined, parted, users } => {
+                head(DIFF, Some(timestamp)).write(out);
+                let mut list = Vec::new();
+                for (user, view) in joined {
+                    write_text(&mut list, user);
+                    view.write(&mut list);
+                }
+                write_field(out, Some(&list));
+                write_names(out, parted);
+                write_field(out, Some(&users.to_le_bytes()));
+            }
+            Self::Count { timestamp, users, connections } => {
+                head(COUNT, Some(timestamp)).write(out);
+                write_field(out, Some(&users.to_le_bytes()));
+                write_field(out, Some(&connections.to_le_bytes()));
+            }
+            Self::User { version, record } => {
+                head(USER, None).write(out);
+                write_field(out, Some(&version.to_le_bytes()));
+                write_field(out, Some(record));
+            }
+            Self::EpochEnd { previous } => {
+                head(EPOCH, None).write(out);
+                write_text(out, &previous.epoch.to_string());
+                write_field(out, Some(&previous.offset.to_le_bytes()));
+            }
+            Self::Block { user, record } => {
+                head(BLOCK, None).write(out);
+                write_text(out, user);
+                write_field(out, Some(record));
+            }
+            _ => head(NUMBERS, None).write(out),
+        }
     }
 
     /// Reads a record of a channel, or of a private stream. `None` if it is malformed, of another version or of an
@@ -215,13 +359,46 @@ impl Record {
                 uuid: head.uuid,
                 timestamp: head.timestamp(),
                 user: fields.text()??,
-                view: fields.text()??,
+                view: fields.view()?,
                 is_joined: head.kind == JOINED,
             },
-            SETTINGS => Self::Settings(fields.text()??),
-            _ => return None,
+            STATE => Self::State {
+                uuid: head.uuid,
+                timestamp: head.timestamp(),
+                user: fields.text()??,
+                view: fields.view()?,
+                changed: fields.text()?,
+            },
+            _ => return Self::decode_report(&head, fields),
         };
         Some(record)
+    }
+
+    fn decode_report(head: &Head, mut fields: Fields<'_>) -> Option<Self> {
+        Some(match head.kind {
+            SETTINGS => Self::Settings(fields.text()??),
+            NUMBERS => Self::Numbers,
+            DIFF => Self::Diff {
+                timestamp: head.timestamp(),
+                joined: fields.members()?,
+                parted: fields.names()?,
+                users: u32::from_le_bytes(fields.chunk()?),
+            },
+            COUNT => Self::Count {
+                timestamp: head.timestamp(),
+                users: u32::from_le_bytes(fields.chunk()?),
+                connections: u32::from_le_bytes(fields.chunk()?),
+            },
+            USER => {
+                Self::User { version: u64::from_le_bytes(fields.chunk()?), record: fields.take()??.to_vec() }
+            }
+            EPOCH => {
+                let epoch = Epoch::parse(&fields.text()??)?;
+                Self::EpochEnd { previous: Position { epoch, offset: u64::from_le_bytes(fields.chunk()?) } }
+            }
+            BLOCK => Self::Block { user: fields.text()??, record: fields.take()??.to_vec() },
+            _ => return None,
+        })
     }
 }
 
@@ -297,7 +474,7 @@ mod tests {
             });
         let delete =
             (uuid(), delivery()).prop_map(|(uuid, delivery)| Record::Delete(Delete { uuid, delivery }));
-        let presence = (uuid(), time(), ".{0,5}", ".{0,9}", any::<bool>()).prop_map(
+        let presence = (uuid(), time(), ".{0,5}", view(), any::<bool>()).prop_map(
             |(uuid, timestamp, user, view, is_joined)| Record::Presence {
                 uuid,
                 timestamp,
@@ -306,7 +483,38 @@ mod tests {
                 is_joined,
             },
         );
-        prop_oneof![message, edit, delete, presence, ".{0,20}".prop_map(Record::Settings)]
+        let state = (uuid(), time(), ".{0,5}", view(), prop::option::of(".{0,9}")).prop_map(
+            |(uuid, timestamp, user, view, changed)| Record::State { uuid, timestamp, user, view, changed },
+        );
+        prop_oneof![message, edit, delete, presence, state, report()]
+    }
+
+    fn view() -> impl Strategy<Value = MemberView> {
+        (".{0,9}", ".{0,9}").prop_map(|(state, public_state)| MemberView { state, public_state })
+    }
+
+    fn report() -> impl Strategy<Value = Record> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..9);
+        let joined = prop::collection::vec((".{0,4}", view()), 0..3);
+        let diff = (time(), joined, prop::collection::vec(".{0,4}", 0..3), any::<u32>());
+        let previous = (any::<u64>(), any::<u64>())
+            .prop_map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
+        prop_oneof![
+            ".{0,20}".prop_map(Record::Settings),
+            Just(Record::Numbers),
+            diff.prop_map(|(timestamp, joined, parted, users)| Record::Diff {
+                timestamp,
+                joined,
+                parted,
+                users
+            }),
+            (time(), any::<u32>(), any::<u32>()).prop_map(|(timestamp, users, connections)| {
+                Record::Count { timestamp, users, connections }
+            }),
+            (any::<u64>(), bytes()).prop_map(|(version, record)| Record::User { version, record }),
+            previous.prop_map(|previous| Record::EpochEnd { previous }),
+            (".{0,5}", bytes()).prop_map(|(user, record)| Record::Block { user, record }),
+        ]
     }
 
     proptest! {

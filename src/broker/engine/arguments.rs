@@ -1,0 +1,113 @@
+//! The arguments of scripts, in the order that each script describes. Pure.
+
+use super::call::{Call, ChannelRecord, EngineConstants, Sender};
+
+/// Arguments of a script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arguments(pub Vec<Vec<u8>>);
+
+impl Arguments {
+    fn text(mut self, text: impl ToString) -> Self {
+        self.0.push(text.to_string().into_bytes());
+        self
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.push(bytes.to_vec());
+        self
+    }
+
+    fn flag(self, flag: bool) -> Self {
+        self.text(u8::from(flag))
+    }
+
+    fn each<T>(self, items: &[T], add: impl Fn(Self, &T) -> Self) -> Self {
+        items.iter().fold(self, add)
+    }
+
+    fn channel(self, channel: &ChannelRecord) -> Self {
+        let settings = channel.settings;
+        let head = self.text(&channel.stream).text(channel.uuid);
+        head.text(settings.flags()).text(settings.history_size).text(&channel.text)
+    }
+}
+
+impl EngineConstants {
+    /// All values as `u64`, little endian; `common.lua` reads them.
+    fn encode(&self) -> Vec<u8> {
+        let values = [
+            self.retention.channel_frames.into(),
+            self.retention.user_frames.into(),
+            self.retention.history.into(),
+            self.key_window_ms,
+            self.max_channels.into(),
+            self.max_blocks.into(),
+            self.user_idle_ms,
+            self.channel_idle_ms,
+            self.grace_ms,
+            self.beat_ms,
+            self.dead_ms,
+        ];
+        values.map(u64::to_le_bytes).concat()
+    }
+}
+
+impl Sender {
+    /// What all scripts begin with.
+    fn head(&self) -> Arguments {
+        let head = Arguments::default().text(self.node).bytes(&self.settings.encode());
+        head.text(self.epoch).bytes(self.seed.as_bytes())
+    }
+
+    fn numbered_head(&self) -> Arguments {
+        self.head().text(self.boot.as_simple()).text(self.number)
+    }
+}
+
+impl Call {
+    pub fn arguments(&self, sender: &Sender) -> Arguments {
+        let head = sender.head();
+        match self {
+            Self::Adopt { known_term, run, stamp } => head.text(known_term).text(run).text(stamp.0),
+            Self::Enlist { earlier, info } => head.text(earlier).text(info),
+            Self::Report { stamp, streams } => {
+                head.text(stamp.0).each(streams, |all, stream| all.text(stream))
+            }
+            Self::Append { items } => sender.numbered_head().each(items, |all, item| {
+                let key = item.idempotency_key.as_deref().unwrap_or_default();
+                all.text(&item.stream).bytes(&item.record).text(key)
+            }),
+            Self::Change { stream, record } => sender.numbered_head().text(stream).bytes(record),
+            Self::Open { channels } => head.each(channels, Arguments::channel),
+            Self::Configure { channel } => head.channel(channel),
+            Self::Follow { stream, after, max_bytes } => head.text(stream).text(after).text(max_bytes),
+            Self::Unfollow { streams } => head.each(streams, |all, stream| all.text(stream)),
+            Self::Set { is_quiet, counts } => head.flag(*is_quiet).each(counts, |all, count| {
+                all.text(&count.stream).text(&count.user).text(count.connections).bytes(&count.view)
+            }),
+            Self::Read { stream, after, with_history, with_members, max_bytes } => {
+                head.text(stream).text(after).text(max_bytes).flag(*with_history).flag(*with_members)
+            }
+            Self::Announce { stream, upto, record } => head.text(stream).text(upto).bytes(record),
+            Self::ReadUser { user } | Self::Unblock { user } => head.text(user),
+            Self::SetUser { user, expected, record, view, changed } => {
+                let head = head.text(user).text(expected).bytes(record).bytes(view);
+                head.text(changed.as_deref().unwrap_or_default())
+            }
+            Self::Sweep { node, is_quiet } => head.text(node).flag(*is_quiet),
+            Self::Beat { info } => head.text(info.as_deref().unwrap_or_default()),
+            Self::Nodes | Self::Expire => head,
+            Self::Send { to, bytes } => head.text(to).bytes(bytes),
+            Self::Claim { conn, user, data } => head.text(conn).text(user).bytes(data),
+            Self::Take { conn, owner, generation } => head.text(conn).text(owner).text(generation),
+            Self::Find { conn } => head.text(conn),
+            Self::Store { rows } => {
+                head.each(rows, |all, row| all.text(&row.conn).text(row.generation).bytes(&row.data))
+            }
+            Self::End { rows } => head.each(rows, |all, (conn, generation)| all.text(conn).text(generation)),
+            Self::Mark { data } => head.bytes(data),
+            Self::SetBlock { user, record, until_ms } => head.text(user).bytes(record).text(until_ms),
+            Self::Blocks { cursor } => head.text(cursor),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+-- Appends a report of presence once.

@@ -1,0 +1,1 @@
+-- A node is alive.

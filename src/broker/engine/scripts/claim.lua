@@ -1,0 +1,1 @@
+-- Makes a node the owner of a connection.

@@ -1,0 +1,1 @@
+-- Removes what has been idle for long.

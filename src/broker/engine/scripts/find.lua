@@ -1,0 +1,1 @@
+-- Reads the row of a connection.

@@ -1,0 +1,1 @@
+-- A node receives a stream from now on.

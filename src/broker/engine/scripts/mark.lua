@@ -1,0 +1,1 @@
+-- A node stores how far it has delivered.

@@ -1,0 +1,1 @@
+-- Sends bytes to a node.

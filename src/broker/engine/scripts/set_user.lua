@@ -1,0 +1,1 @@
+-- Replaces the record of a user.

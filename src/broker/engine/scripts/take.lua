@@ -1,0 +1,1 @@
+-- Moves a connection from its owner to a node.

@@ -1,0 +1,1 @@
+-- A node no longer receives streams.
