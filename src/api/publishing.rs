@@ -189,6 +189,7 @@ impl Request<'_> {
         if let Some(claim) = &mut claim {
             match &sent {
                 Ok(()) => claim.published(receipts),
+                Err(refusal) if refusal.is_uncertain() => {}
                 Err(_) => claim.refused(),
             }
         }

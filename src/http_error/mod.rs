@@ -24,6 +24,8 @@ pub use render::{complete_headers, escape_html, make_private};
 pub const CODE_HEADER: &str = "x-channelstream-error";
 /// The header with the setting whose limit is reached.
 pub const LIMIT_HEADER: &str = "x-channelstream-limit";
+/// The header of a refused request that may have taken effect.
+pub const UNCERTAIN_HEADER: &str = "x-channelstream-uncertain";
 
 /// The reason for which a request is refused.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +83,12 @@ pub enum Refusal {
     Busy,
     /// The server is stopping.
     Draining,
+    /// The node has no connection to Redis, or too many requests wait for it. Nothing was done.
+    EngineUnavailable,
+    /// Redis did not answer in time. If the request was sent, it may have taken effect.
+    EngineTimeout { was_sent: bool },
+    /// Redis has no memory left. Nothing was done.
+    EngineFull,
     /// The server failed; the request is correct.
     Internal,
 }
@@ -128,6 +136,11 @@ impl Refusal {
     /// Whether its body is JSON with every `Accept`.
     pub fn is_json_only(&self) -> bool {
         self.own_body().is_some()
+    }
+
+    /// Whether the request may have taken effect although it is refused.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Self::EngineTimeout { was_sent: true })
     }
 
     /// The limit that the request exceeds, if that is the reason.
@@ -236,12 +249,35 @@ mod tests {
     }
 
     #[test]
+    fn only_a_refusal_that_may_have_taken_effect_has_the_header_and_names_the_key() {
+        for refusal in Refusal::one_of_each().into_iter().chain([Refusal::EngineTimeout { was_sent: false }])
+        {
+            let uncertain = refusal == Refusal::EngineTimeout { was_sent: true };
+            let header = refusal.response(None).headers().get(UNCERTAIN_HEADER).cloned();
+            assert_eq!(
+                header.as_ref().map(|value| value.as_bytes()),
+                uncertain.then_some(&b"1"[..]),
+                "{refusal}"
+            );
+            if matches!(refusal, Refusal::EngineTimeout { .. }) {
+                assert_eq!(body(&refusal, None).contains("Idempotency-Key"), uncertain);
+            }
+        }
+    }
+
+    #[test]
     fn temporary_refusals_have_a_retry_after() {
         let after = |refusal: Refusal| {
             let answer = refusal.response(None);
             answer.headers().get("retry-after").unwrap().to_str().unwrap().to_owned()
         };
         assert_eq!(after(Refusal::Busy), "1");
+        // An event stream is answered with a time as well, because browsers give up after a refusal.
+        for of_engine in
+            [Refusal::EngineUnavailable, Refusal::EngineTimeout { was_sent: true }, Refusal::EngineFull]
+        {
+            assert_eq!(after(of_engine), "1");
+        }
         assert_eq!(after(OverLimit::of(Limit::Sessions, 9).into()), "5");
         assert_eq!(after(Refusal::TooManyTries(77)), "77");
     }

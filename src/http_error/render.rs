@@ -1,6 +1,6 @@
 //! The response of a refusal: JSON, HTML or plain text, as `Accept` names it; and the headers that all answers have.
 
-use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal};
+use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal, UNCERTAIN_HEADER};
 use crate::telemetry::limits::Limit;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -50,6 +50,9 @@ impl Refusal {
         if let Some(setting) = self.named_limit() {
             answer.insert_header((LIMIT_HEADER, setting));
         }
+        if self.is_uncertain() {
+            answer.insert_header((UNCERTAIN_HEADER, "1"));
+        }
         answer
     }
 
@@ -66,6 +69,7 @@ impl Refusal {
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Busy | Self::Draining | Self::IdempotencyInProgress => Some(1),
+            Self::EngineUnavailable | Self::EngineTimeout { .. } | Self::EngineFull => Some(1),
             Self::TooManyTries(seconds) => Some(*seconds),
             Self::OverLimit(over) => over.retry_after_s,
             _ => None,

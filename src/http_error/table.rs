@@ -167,6 +167,31 @@ impl Refusal {
             Self::Draining => {
                 (S::SERVICE_UNAVAILABLE, "draining", "The server is stopping.", "the server is stopping.")
             }
+            Self::EngineUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "engine-unavailable",
+                "The server has no connection to Redis; nothing was done.",
+                "the node has no connection to Redis, or too many requests wait for Redis. Nothing was done.",
+            ),
+            Self::EngineTimeout { was_sent } => (
+                S::SERVICE_UNAVAILABLE,
+                "engine-timeout",
+                if *was_sent {
+                    "Redis did not answer in time. The request may have taken effect; send messages, edits and deletions \
+                     with an Idempotency-Key, and repeat them with the same one."
+                } else {
+                    "Redis did not answer in time; nothing was done."
+                },
+                "Redis does not answer within `engine_timeout_ms`. Nothing was done, unless the answer has the header \
+                 `x-channelstream-uncertain: 1`: the request may then have taken effect. Repeat messages, edits and \
+                 deletions with the same `Idempotency-Key`.",
+            ),
+            Self::EngineFull => (
+                S::SERVICE_UNAVAILABLE,
+                "engine-full",
+                "Redis has no memory left; nothing was done.",
+                "Redis has no memory left. Nothing was done.",
+            ),
             Self::Internal => (
                 S::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -209,7 +234,10 @@ impl Refusal {
             Self::UpgradeRequired => Self::OverLimit(OverLimit::of(Limit::Sessions, 10_000)),
             Self::OverLimit(_) => Self::Busy,
             Self::Busy => Self::Draining,
-            Self::Draining => Self::Internal,
+            Self::Draining => Self::EngineUnavailable,
+            Self::EngineUnavailable => Self::EngineTimeout { was_sent: true },
+            Self::EngineTimeout { .. } => Self::EngineFull,
+            Self::EngineFull => Self::Internal,
             Self::Internal => return None,
         })
     }

@@ -41,9 +41,18 @@ pub static LOST_CONNECTIONS: Cause =
     Cause::new("new connections were lost", "channelstream::server", Level::Warn);
 /// Requests that failed because of an error in the server.
 pub static FAILED_REQUESTS: Cause = Cause::new("requests failed", "channelstream::http", Level::Error);
+/// Calls that Redis refused for a reason that the server does not expect.
+pub static FAILED_CALLS: Cause =
+    Cause::new("calls of Redis failed", "channelstream::broker::engine", Level::Error);
 
-const CAUSES: [&Cause; 5] =
-    [&REFUSED_SIGNATURES, &WELL_KNOWN_SECRETS, &FAILED_SIGN_INS, &LOST_CONNECTIONS, &FAILED_REQUESTS];
+const CAUSES: [&Cause; 6] = [
+    &REFUSED_SIGNATURES,
+    &WELL_KNOWN_SECRETS,
+    &FAILED_SIGN_INS,
+    &LOST_CONNECTIONS,
+    &FAILED_REQUESTS,
+    &FAILED_CALLS,
+];
 
 #[derive(Debug)]
 struct CauseState {

@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod call;
 pub mod entry;
+pub mod error;
 pub mod record;
 pub mod reply;
 pub mod scripts;

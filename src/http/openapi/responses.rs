@@ -1,7 +1,7 @@
 //! The responses of refusals: by status, with codes, bodies and examples.
 
 use crate::api::fields::reference;
-use crate::http_error::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal};
+use crate::http_error::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal, UNCERTAIN_HEADER};
 use actix_web::body::MessageBody;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,10 @@ fn headers(refusals: &[Refusal]) -> Value {
     if refusals.iter().any(|refusal| refusal.retry_after_s().is_some()) {
         let seconds = json!({ "type": "integer", "minimum": 0 });
         headers["retry-after"] = header("Seconds to wait before the next attempt.", seconds);
+    }
+    if refusals.iter().any(Refusal::is_uncertain) {
+        let about = "Present if the request may have taken effect.";
+        headers[UNCERTAIN_HEADER] = header(about, json!({ "const": "1" }));
     }
     let settings: BTreeSet<&str> = refusals.iter().filter_map(Refusal::named_limit).collect();
     if !settings.is_empty() {
