@@ -70,6 +70,8 @@ pub(super) struct Kind<T> {
     pub expects: &'static str,
     pub read: fn(Given<'_>, &mut Vec<String>) -> Result<T, String>,
     pub show: fn(&T) -> toml::Value,
+    /// The value as people may see it, if a part of it is secret.
+    pub for_people: Option<fn(&T) -> toml::Value>,
     pub is_secret: bool,
     pub takes_blank: bool,
 }
@@ -80,7 +82,7 @@ impl<T> Kind<T> {
         read: fn(Given<'_>, &mut Vec<String>) -> Result<T, String>,
         show: fn(&T) -> toml::Value,
     ) -> Self {
-        Self { expects, read, show, is_secret: false, takes_blank: false }
+        Self { expects, read, show, for_people: None, is_secret: false, takes_blank: false }
     }
 
     pub fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<T, String> {
@@ -89,6 +91,15 @@ impl<T> Kind<T> {
 
     pub fn show(&self, value: &T) -> toml::Value {
         (self.show)(value)
+    }
+
+    /// The value for people to read, in TOML unless it is masked.
+    pub fn for_people(&self, value: &T) -> String {
+        match self.for_people {
+            _ if self.is_secret => "********".into(),
+            Some(show) => show(value).to_string(),
+            None => (self.show)(value).to_string(),
+        }
     }
 
     pub fn info(&self) -> KindInfo {
@@ -181,6 +192,10 @@ impl NumberKind {
 
     pub fn show<T: Copy + TryInto<i64>>(&self, value: &T) -> toml::Value {
         toml::Value::Integer((*value).try_into().unwrap_or(i64::MAX))
+    }
+
+    pub fn for_people<T: Copy + TryInto<i64>>(&self, value: &T) -> String {
+        self.show(value).to_string()
     }
 
     pub fn info(&self) -> KindInfo {

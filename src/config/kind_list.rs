@@ -17,7 +17,7 @@ const fn list<T>(
     read: fn(Given<'_>, &mut Vec<String>) -> Result<T, String>,
     show: fn(&T) -> toml::Value,
 ) -> Kind<T> {
-    Kind { expects, read, show, is_secret: false, takes_blank: true }
+    Kind { expects, read, show, for_people: None, is_secret: false, takes_blank: true }
 }
 
 /// The texts of a typed list, or none for another value.
@@ -26,7 +26,8 @@ fn typed_list(given: Given<'_>) -> Option<Result<Vec<String>, String>> {
     Some(items.iter().map(|item| Ok(item.as_str().ok_or(NOT_A_LIST)?.to_owned())).collect())
 }
 
-fn items(given: Given<'_>) -> Result<Vec<String>, String> {
+/// The texts of a list, or of a text with commas or newlines between them.
+pub(super) fn items(given: Given<'_>) -> Result<Vec<String>, String> {
     let list = match typed_list(given) {
         Some(list) => list?,
         None => vec![given.text().ok_or(NOT_A_LIST)?.to_owned()],
@@ -133,6 +134,7 @@ pub(super) const SECRETS: Kind<Vec<Secret>> = Kind {
     expects: "list of texts",
     read: read_secrets,
     show: |secrets| texts(&Vec::from_iter(secrets.iter().map(Secret::expose))),
+    for_people: None,
     is_secret: true,
     takes_blank: false,
 };

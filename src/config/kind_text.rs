@@ -188,6 +188,7 @@ pub(super) const PASSWORD: Kind<Secret> = Kind {
     expects: "text",
     read: |given, notes| read_typed(given, notes).map(Secret::new),
     show: |secret| secret.expose().into(),
+    for_people: None,
     is_secret: true,
     takes_blank: false,
 };

@@ -11,6 +11,7 @@ mod kind_text;
 mod kind_list;
 mod table;
 mod draft;
+mod engine;
 mod ini;
 mod sources;
 mod warnings;
@@ -23,6 +24,7 @@ use jsonwebtoken::Algorithm;
 use log::LevelFilter;
 
 pub use channel_rules::{ChannelPatterns, ChannelRules, PresenceMode, Replay};
+pub use engine::{EngineSetting, EngineUrl};
 pub use ini::to_ini;
 pub use kind_list::{AllowedPeers, algorithm_name};
 pub use kind_text::{DemoSetting, Secret, is_loopback};
@@ -100,6 +102,7 @@ impl Settings {
             let name = algorithm_name(*algorithm);
             problems.push(format!("token_algorithms: {name} needs token_public_key or token_jwks"));
         }
+        problems.extend(self.engine_problems());
         SettingsError::unless_empty(problems)
     }
 

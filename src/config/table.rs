@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::channel_rules::ChannelPatterns;
+use super::engine::{ENGINE, ENGINE_PREFIX, ENGINE_URLS, EngineSetting, EngineUrl, NODE_NAME};
 use super::kind::{FLAG, Given, KindInfo, PORT, duration, number, size};
 use super::kind_list::{ALGORITHMS, AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
 use super::kind_text::{
@@ -27,6 +28,8 @@ pub(super) struct Key {
     pub read: fn(&mut Settings, Given<'_>, &mut Vec<String>) -> Result<(), String>,
     /// The value as it is written into a file.
     pub show: fn(&Settings) -> toml::Value,
+    /// The value for people to read, with masked secrets.
+    pub for_people: fn(&Settings) -> String,
     /// What it accepts, and how its values are treated.
     pub info: fn() -> KindInfo,
 }
@@ -89,6 +92,7 @@ macro_rules! settings {
                 Ok(())
             },
             show: |settings| $kind.show(&settings.$name),
+            for_people: |settings| $kind.for_people(&settings.$name),
             info: || $kind.info(),
         },)+)+];
     };
@@ -206,6 +210,28 @@ settings! {
         receipt_timeout_ms: u64 = 2_000 => duration(1, 60_000);
         /// How long an `Idempotency-Key` is stored, from its first request on, in ms.
         publish_window_ms: u64 = 300_000 => duration(1_000, DAY_MS);
+    }
+    "Engine" {
+        /// Where the state of channels and users is: in this process, or in Redis, so that several servers (nodes) act as one.
+        engine: EngineSetting = EngineSetting::Embedded => ENGINE;
+        /// Addresses of Redis, such as redis://10.0.0.5:6379 or redis+unix:///run/redis.sock; of several, a node uses one that is a master. An address may contain a password.
+        engine_url: Vec<EngineUrl> = Vec::new() => ENGINE_URLS;
+        /// File with the password of Redis; empty for none.
+        engine_password_file: Option<String> = None => OPTIONAL_TEXT;
+        /// What the names of all keys in Redis begin with; servers with different prefixes can share one Redis.
+        engine_prefix: String = "cs:".into() => ENGINE_PREFIX;
+        /// How long a request waits for Redis, in ms; then it is answered 503.
+        engine_timeout_ms: u64 = 2_000 => duration(100, 60_000);
+        /// Interval of the beats with which a node shows the others that it works, in ms.
+        engine_beat_ms: u64 = 1_000 => duration(100, 60_000);
+        /// A node that sends no beat for this long counts as dead, and the users that only it serves leave, in ms; at least three times `engine_beat_ms`.
+        engine_dead_ms: u64 = 3_000 => duration(300, HOUR_MS);
+        /// Bytes that may wait for Redis, and bytes from Redis that may wait for this node; above the former the API answers 503, above the latter the node reads again what it has missed.
+        engine_pending_bytes: usize = 64 << 20 => size(1 << 20, 1 << 40);
+        /// Redis forgets a channel that has no members and is not used for this long, in ms; 0 means never.
+        engine_channel_idle_ms: u64 = 604_800_000 => duration(0, 366 * DAY_MS);
+        /// Name of this node in the console and the metrics; if it is empty, the host name of the machine.
+        node_name: Option<String> = None => NODE_NAME;
     }
     "Limits" {
         /// Maximum number of open websockets, long-polls and event streams; 0 means as many as the system allows.

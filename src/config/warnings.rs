@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jsonwebtoken::Algorithm;
 
+use super::engine::EngineSetting;
 use super::kind_list::AllowedPeers;
 use super::table::{Key, Settings};
 use super::{MIN_TOKEN_SECRET_BYTES, is_loopback};
@@ -61,7 +62,7 @@ fn trusted_headers(settings: &Settings) -> Option<String> {
 /// Each of them names both settings.
 fn contradictions(settings: &Settings) -> impl Iterator<Item = String> {
     let numbers = AT_MOST.iter().filter_map(|rule| exceeds(rule, settings));
-    let rules = [idle_sockets, origins, no_callers, same_address, short_secrets];
+    let rules = [idle_sockets, origins, no_callers, same_address, short_secrets, engine_room];
     let others = rules.into_iter().filter_map(|rule| rule(settings));
     numbers.chain(others).chain(without_effect(settings))
 }
@@ -148,13 +149,25 @@ fn short_secrets(settings: &Settings) -> Option<String> {
     Some(format!("secrets: the shortest one has {shortest} bytes; {so} (RFC 7518)"))
 }
 
+fn engine_room(settings: &Settings) -> Option<String> {
+    let (frame, room) = (settings.max_frame_bytes, settings.engine_pending_bytes);
+    (settings.engine == EngineSetting::Redis && frame > room).then(|| {
+        format!("max_frame_bytes: {frame} is more than engine_pending_bytes ({room}), so one large event can make the API answer 503")
+    })
+}
+
 /// Settings that have no effect beside another one, or that refuse what another one allows.
 fn without_effect(settings: &Settings) -> impl Iterator<Item = String> {
     let default = Settings::default();
     let has_port = settings.internal_port != default.internal_port;
     let uses_key_files = settings.token_algorithms.iter().any(|algorithm| *algorithm != Algorithm::HS256);
     let has_threshold = settings.compression_threshold_bytes != default.compression_threshold_bytes;
+    let is_embedded = settings.engine == EngineSetting::Embedded;
     let rules = [
+        (
+            is_embedded && !settings.engine_url.is_empty(),
+            "engine_url: it has no effect while engine is embedded",
+        ),
         (
             settings.token_public_key.is_some() && !uses_key_files,
             "token_public_key: it has no effect while token_algorithms lists no algorithm with public keys",
@@ -251,6 +264,13 @@ mod tests {
     }
 
     #[test]
+    fn one_event_fits_into_what_may_wait_for_redis() {
+        let small = Settings { engine: EngineSetting::Redis, ..changed("engine_pending_bytes", 2 << 20) };
+        warned(small, "max_frame_bytes", "engine_pending_bytes (2097152)");
+        assert_eq!(warnings(changed("engine_pending_bytes", 2 << 20)), Vec::<String>::new());
+    }
+
+    #[test]
     fn quiet_clients_need_pings() {
         warned(changed("pong_timeout", 20_000), "pong_timeout", "ping_interval_ms (25000)");
         warned(changed("ping_interval_ms", 0), "pong_timeout", "ping_interval_ms is 0");
@@ -332,6 +352,8 @@ mod tests {
         warned(Settings { http_scheme: Some("http".into()), ..https() }, "http_scheme", "enforce_https");
         let plain = Settings { compression: false, compression_threshold_bytes: 9, ..Settings::default() };
         warned(plain, "compression_threshold_bytes", "compression is off");
+        let engine_url = vec!["redis://localhost".parse().unwrap()];
+        warned(Settings { engine_url, ..Settings::default() }, "engine_url", "engine is embedded");
         let bound =
             Settings { require_bound_signatures: true, check_signature_age: false, ..Settings::default() };
         warned(bound, "check_signature_age", "require_bound_signatures");

@@ -19,7 +19,7 @@ pub fn shown(settings: &Settings) -> Vec<ShownSetting> {
     let default = Settings::default();
     let show = |key: &Key| ShownSetting {
         key: key.name,
-        value: if (key.info)().is_secret { "********".into() } else { (key.show)(settings).to_string() },
+        value: (key.for_people)(settings),
         is_default: key.is_equal(settings, &default),
         is_secret: (key.info)().is_secret,
     };
