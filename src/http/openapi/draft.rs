@@ -2,7 +2,8 @@
 //!
 //! * `x-access`: the credentials that it requires, one of [`schemes`].
 //! * `x-refusals`: its refusals by code, in addition to those of every operation. One that has a value is an object,
-//!   such as `invalid: {name: [Unknown user]}`. Status, headers and text come from the table of refusals.
+//!   such as `invalid: {name: [Unknown user]}`. Status, headers and text come from the table of refusals. `engine` stands
+//!   for the refusals of the engine: none if it is embedded.
 //! * `x-limits`: the settings whose limits it may reach, in addition to those of every operation.
 //! * `x-body`: a JSON body. `reader` names the schema of the fields and the reader, whose answer to the body `wrong`
 //!   becomes an example of a refusal. `schema` is another schema, for a body that is not this object itself.
@@ -15,7 +16,7 @@ use super::bodies;
 use super::document::object;
 use crate::api::body::RequestLimits;
 use crate::api::fields::reference;
-use crate::config::Settings;
+use crate::config::{EngineSetting, Settings};
 use crate::http_error::{MaxBody, Refusal};
 use crate::telemetry::limits::Limit;
 use serde_json::{Map, Value, json};
@@ -24,6 +25,8 @@ use std::sync::LazyLock;
 
 /// The refusals of every operation.
 const REFUSALS: [&str; 5] = ["malformed", "https-required", "bad-signature", "well-known-secret", "internal"];
+/// The refusals of operations that reach Redis.
+const ENGINE_REFUSALS: [&str; 3] = ["engine-unavailable", "engine-timeout", "engine-full"];
 /// The limits of every operation: they are checked before the path is known.
 const LIMITS: [Limit; 4] = [Limit::SocketsPerAddress, Limit::ConnectRate, Limit::HeaderTime, Limit::Head];
 
@@ -48,7 +51,7 @@ impl Draft {
         draft.redirect();
         draft.poll();
         draft.complete_parameters();
-        draft.refuse()?;
+        draft.refuse(settings)?;
         Ok(draft)
     }
 
@@ -170,9 +173,15 @@ impl Draft {
     }
 
     /// The refusals and limits that it names.
-    fn refuse(&mut self) -> Result<(), String> {
+    fn refuse(&mut self, settings: &Settings) -> Result<(), String> {
         for named in self.take_list("x-refusals") {
             match named {
+                Value::String(code) if code == "engine" => {
+                    if settings.engine == EngineSetting::Redis {
+                        let codes = ENGINE_REFUSALS.into_iter().map(known);
+                        self.refusals.extend(codes.collect::<Result<Vec<_>, _>>()?);
+                    }
+                }
                 Value::String(code) => self.refusals.push(known(&code)?),
                 named => {
                     for (code, value) in object(named) {

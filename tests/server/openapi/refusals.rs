@@ -4,7 +4,7 @@ use super::answers::content;
 use super::{closed, document, document_for, operations, resolved, validator};
 use crate::support::http::{Reply, Wire};
 use crate::support::{TestServer, settings, socket};
-use channelstream::config::Settings;
+use channelstream::config::{EngineSetting, Settings};
 use channelstream::telemetry::limits::Limit;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -200,6 +200,22 @@ fn description_marks_limits_that_are_off() {
     let response = &document["paths"]["/connect"]["post"]["responses"]["503"];
     let text = resolved(&document, response)["description"].as_str().unwrap();
     assert!(text.contains("does not occur, because `max_connections` is 0"), "{text}");
+}
+
+#[test]
+fn refusals_of_redis_are_described_where_a_server_uses_it() {
+    let codes = |document: &Value| {
+        let response = &document["paths"]["/message"]["post"]["responses"]["503"];
+        let headers = &resolved(document, response)["headers"];
+        let codes = headers["x-channelstream-error"]["schema"]["enum"].as_array().cloned();
+        (codes.unwrap_or_default(), headers["x-channelstream-uncertain"]["schema"].clone())
+    };
+    let engine = json!("engine-timeout");
+    let (embedded, uncertain) = codes(&document());
+    assert!(!embedded.contains(&engine) && uncertain.is_null());
+    let settings = Settings { engine: EngineSetting::Redis, ..Settings::default() };
+    let (redis, uncertain) = codes(&closed(document_for(&settings)));
+    assert!(redis.contains(&engine) && uncertain == json!({"const": "1"}));
 }
 
 #[test]
