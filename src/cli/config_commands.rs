@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::engine_check::add_engine;
 use super::report::{Failure, Report};
 use crate::auth::tokens::TokenVerifier;
 use crate::config::{
@@ -167,7 +168,10 @@ pub(super) fn check_config(inputs: &Inputs, channel: Option<&str>) -> Result<Rep
     let report = report.with_notes(notes).with_warnings(&loaded.warnings);
     // The key files are read as at a start: what they lack would prevent one.
     Ok(match loaded.settings.validate().and_then(|()| TokenVerifier::load(&loaded.settings)) {
-        Ok((_, ignored_keys)) => report.with_warnings(&ignored_keys),
+        Ok((_, ignored_keys)) => {
+            let report = report.with_warnings(&ignored_keys);
+            if channel.is_none() { add_engine(report, &loaded.settings) } else { report }
+        }
         Err(error) => report.with_errors(&error),
     })
 }

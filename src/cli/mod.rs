@@ -3,6 +3,7 @@
 pub(crate) mod logging;
 mod report;
 mod config_commands;
+mod engine_check;
 mod sign;
 mod tokens;
 mod verify;

@@ -48,6 +48,12 @@ impl Report {
         Self { exit_code: FAILURE, ..self }
     }
 
+    /// Adds failures that another try may not have, and marks the command as failed, unless the settings are wrong.
+    pub fn with_failures(mut self, failures: &[String]) -> Self {
+        self.notes.extend(failures.iter().map(|failure| format!("error: {failure}")));
+        if self.exit_code == 0 { self.failed() } else { self }
+    }
+
     pub fn with_notes(mut self, notes: &[String]) -> Self {
         self.notes.extend(notes.iter().map(|note| format!("note: {note}")));
         self

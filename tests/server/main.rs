@@ -52,6 +52,7 @@ mod load_generator;
 
 // Settings, commands, and the process.
 mod cli;
+mod engine_check;
 mod faults;
 mod log;
 mod rotation;

@@ -6,6 +6,7 @@ pub mod socket;
 pub mod events;
 pub mod listener;
 pub mod process;
+pub mod redis;
 
 use channelstream::config::{Secret, Settings};
 use channelstream::server;
