@@ -17,6 +17,8 @@ use channelstream::api::token::read_grant;
 use channelstream::api::user_state::parse_user_state;
 use channelstream::auth::Gate;
 use channelstream::auth::signing::{BadSignature, Keys};
+use channelstream::broker::engine::entry::{Mail, read_answers, read_mail};
+use channelstream::broker::engine::record::Record;
 use channelstream::config::{FileFormat, Secret, Settings, parse, to_ini, to_toml};
 use channelstream::connection::framing::{Framing, HeadRules};
 use channelstream::protocol::ids::ServerEpoch;
@@ -41,7 +43,7 @@ use std::time::Duration;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("signature", signature),
     ("token", token),
     ("body", body),
@@ -51,6 +53,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("frames", frames),
     ("toml", toml),
     ("ini", ini),
+    ("mail", mail),
 ];
 
 const NOW: u64 = 1_600_000_000;
@@ -355,6 +358,17 @@ fn settings(text: &str, format: FileFormat) {
             if let Ok(written) = to_ini(&settings) {
                 assert!(read(&written, FileFormat::Ini).is_ok(), "a written file can be read: {written}");
             }
+        }
+    }
+}
+
+/// What a node receives from Redis: its mail, whose records are read again as they are written, and answers.
+pub fn mail(data: &[u8]) {
+    drop(read_answers(data));
+    for item in read_mail(data).unwrap_or_default() {
+        let (Mail::Entry(change) | Mail::Note(change)) = item else { continue };
+        if let Some(record) = Record::decode(change.record, Some("news")) {
+            assert_eq!(Record::decode(&record.encode(), Some("news")), Some(record));
         }
     }
 }

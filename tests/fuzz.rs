@@ -137,3 +137,8 @@ fn toml_settings_cause_no_panic() {
 fn ini_settings_cause_no_panic() {
     run("ini");
 }
+
+#[test]
+fn mail_of_nodes_causes_no_panic() {
+    run("mail");
+}

@@ -23,9 +23,22 @@ impl Timestamp {
     /// A time in UTC without a zone, from microseconds since 1970. Years that do not have one to four digits become
     /// 1970.
     pub fn from_unix_micros(micros: i64) -> Self {
-        let local = DateTime::from_timestamp_micros(micros).map(|at| at.naive_utc());
-        let local = local.filter(|at| (1..=9999).contains(&at.year())).unwrap_or_default();
-        Self { local, offset_minutes: None }
+        Self::from_parts(micros, None)
+            .unwrap_or(Self { local: NaiveDateTime::default(), offset_minutes: None })
+    }
+
+    /// A time from its [`Timestamp::parts`]. `None` for years that do not have one to four digits, and for an offset of a
+    /// day or more.
+    pub fn from_parts(local_micros: i64, offset_minutes: Option<i16>) -> Option<Self> {
+        let local = DateTime::from_timestamp_micros(local_micros)?.naive_utc();
+        let is_valid = (1..=9999).contains(&local.year())
+            && offset_minutes.is_none_or(|offset| offset.unsigned_abs() < 24 * 60);
+        is_valid.then_some(Self { local, offset_minutes })
+    }
+
+    /// The time that a clock in its zone shows, in microseconds since 1970, and the offset from UTC in minutes.
+    pub fn parts(&self) -> (i64, Option<i16>) {
+        (self.local.and_utc().timestamp_micros(), self.offset_minutes)
     }
 
     /// Milliseconds since 1970. 0 for earlier times.

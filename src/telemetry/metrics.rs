@@ -2,6 +2,7 @@
 //! debug page, the console's charts and the counts of failures iterate it.
 
 use super::causes::TokenCause;
+use super::engine_metrics::EngineMetrics;
 use super::in_flight::InFlight;
 use super::log_queue::LOG_QUEUE;
 use super::process::Process;
@@ -21,6 +22,10 @@ pub enum Source {
     Process(fn(&Process) -> u64),
     /// A counter of the process.
     ProcessCounter(fn(&Process) -> u64),
+    /// A gauge of the link to Redis. There is none if this process decides by itself.
+    Engine(fn(&EngineMetrics) -> u64),
+    /// A counter of the link to Redis.
+    EngineCounter(fn(&EngineMetrics) -> u64),
 }
 
 /// A failure that a metric counts.
@@ -64,6 +69,8 @@ pub struct Sources<'a> {
     pub in_flight: &'a InFlight,
     /// The process.
     pub process: Process,
+    /// The link to Redis, if Redis decides.
+    pub engine: Option<EngineMetrics>,
 }
 
 /// Name of the metric for requests that are refused because the server is busy.
@@ -240,6 +247,25 @@ pub const METRICS: &[Metric] = &[
         source: Source::ProcessCounter(|process| process.cpu_us),
         failure: None,
     },
+    engine("engine_up", "engine, connected to Redis", |engine| engine.up),
+    engine("engine_term", "engine, term of Redis", |engine| engine.term),
+    engine("engine_nodes", "engine, nodes", |engine| engine.nodes),
+    engine("engine_pending_bytes", "engine, bytes of calls without a reply", |engine| engine.pending_bytes),
+    engine("engine_push_bytes", "engine, bytes of mail at the last turn", |engine| engine.push_bytes),
+    engine_counter("engine_reconnects", "engine, connections to Redis lost", |engine| engine.reconnects),
+    engine_counter("engine_overruns", "engine, connections to Redis given up, too much mail", |engine| {
+        engine.overruns
+    }),
+    engine_counter("engine_fenced", "engine, node numbers refused by Redis", |engine| engine.fenced),
+    engine_counter("engine_swept", "engine, calls that removed what dead nodes held", |engine| engine.swept),
+    engine_counter("engine_reported_streams", "engine, streams reported as incomplete", |engine| {
+        engine.reported_streams
+    }),
+    engine_counter("engine_settling_us", "engine, microseconds of waiting for reports of nodes", |engine| {
+        engine.settling
+    }),
+    engine_counter("engine_batches", "engine, batches of calls", |engine| engine.batches),
+    engine_counter("engine_batch_calls", "engine, calls in batches", |engine| engine.batch_calls),
 ];
 
 const fn counter(name: &'static str, help: &'static str, read: fn(&Counters) -> u64) -> Metric {
@@ -274,12 +300,27 @@ const fn in_flight(name: &'static str, help: &'static str, read: fn(&InFlight) -
     Metric { name, help, source: Source::InFlight(read), failure: None }
 }
 
+const fn engine(name: &'static str, help: &'static str, read: fn(&EngineMetrics) -> u64) -> Metric {
+    Metric { name, help, source: Source::Engine(read), failure: None }
+}
+
+const fn engine_counter(name: &'static str, help: &'static str, read: fn(&EngineMetrics) -> u64) -> Metric {
+    Metric { name, help, source: Source::EngineCounter(read), failure: None }
+}
+
 impl Metric {
+    /// Whether it has a value here.
+    pub fn is_available(&self, from: &Sources<'_>) -> bool {
+        from.engine.is_some() || !matches!(self.source, Source::Engine(_) | Source::EngineCounter(_))
+    }
+
+    /// Its value; 0 if it is not available.
     pub fn read(&self, from: &Sources<'_>) -> u64 {
         match self.source {
             Source::Counter(read) | Source::Noted(read) => read(from.counters),
             Source::InFlight(read) => read(from.in_flight) as u64,
             Source::Process(read) | Source::ProcessCounter(read) => read(&from.process),
+            Source::Engine(read) | Source::EngineCounter(read) => from.engine.as_ref().map_or(0, read),
         }
     }
 }
@@ -287,7 +328,13 @@ impl Metric {
 impl<'a> Sources<'a> {
     /// Reads the figures of the process, and combines them with these.
     pub fn now(counters: &'a Counters, in_flight: &'a InFlight) -> Self {
-        Self { counters, in_flight, process: Process::now() }
+        Self { counters, in_flight, process: Process::now(), engine: None }
+    }
+
+    /// Adds the figures of the link to Redis.
+    #[must_use]
+    pub fn with_engine(self, engine: Option<EngineMetrics>) -> Self {
+        Self { engine, ..self }
     }
 
     /// The value of the metric with this name; 0 if there is none.
@@ -329,5 +376,22 @@ mod tests {
         assert_eq!(values, [5, 3, 2, 2, 7]);
         assert!(sources.value("memory_bytes") > 100_000);
         assert_eq!(failures(&counters).map(|(_, _, count)| count).sum::<u64>(), 2 + LOG_QUEUE.dropped());
+    }
+
+    #[test]
+    fn metrics_of_the_engine_are_available_with_redis_only() {
+        let (counters, in_flight) = (Counters::default(), InFlight::new(1, 1, 1, 1));
+        let sources = Sources::now(&counters, &in_flight);
+        let available = |from: &Sources<'_>| {
+            METRICS
+                .iter()
+                .filter(|metric| metric.is_available(from) && metric.name.starts_with("engine_"))
+                .count()
+        };
+        assert_eq!((available(&sources), sources.value("engine_term")), (0, 0));
+        let with =
+            sources.with_engine(Some(EngineMetrics { term: 3, reconnects: 2, ..EngineMetrics::default() }));
+        assert_eq!((with.value("engine_term"), with.value("engine_reconnects")), (3, 2));
+        assert_eq!(available(&with), 13);
     }
 }

@@ -1,6 +1,8 @@
 //! Counters and gauges: data about the server that is available without a request to its actors.
 
 pub(crate) mod causes;
+pub(crate) mod engine_health;
+pub(crate) mod engine_metrics;
 pub(crate) mod in_flight;
 pub mod limits;
 pub(crate) mod metrics;

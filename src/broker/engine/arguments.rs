@@ -1,6 +1,7 @@
-//! The arguments of scripts, in the order that each script describes. Pure.
+//! The script of each call, and its arguments, in the order that each script describes. Pure.
 
 use super::call::{Call, ChannelRecord, EngineConstants, Sender};
+use super::scripts::Script;
 
 /// Arguments of a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Arguments {
     fn channel(self, channel: &ChannelRecord) -> Self {
         let settings = channel.settings;
         let head = self.text(&channel.stream).text(channel.uuid);
-        head.text(settings.flags()).text(settings.history_size).text(&channel.text)
+        head.text(settings.flags()).text(settings.history_size).text(&channel.text).text(channel.offset)
     }
 }
 
@@ -65,13 +66,47 @@ impl Sender {
 }
 
 impl Call {
+    pub fn script(&self) -> Script {
+        match self {
+            Self::Adopt { .. } => Script::Adopt,
+            Self::Enlist { .. } => Script::Enlist,
+            Self::Report { .. } => Script::Report,
+            Self::Append { .. } => Script::Append,
+            Self::Change { .. } => Script::Change,
+            Self::Open { .. } => Script::Open,
+            Self::Configure { .. } => Script::Configure,
+            Self::Follow { .. } => Script::Follow,
+            Self::Unfollow { .. } => Script::Unfollow,
+            Self::Set { .. } => Script::Set,
+            Self::Read { .. } => Script::Read,
+            Self::Announce { .. } => Script::Announce,
+            Self::ReadUser { .. } => Script::ReadUser,
+            Self::SetUser { .. } => Script::SetUser,
+            Self::Sweep { .. } => Script::Sweep,
+            Self::Beat { .. } => Script::Beat,
+            Self::Nodes => Script::Nodes,
+            Self::Expire => Script::Expire,
+            Self::Send { .. } => Script::Send,
+            Self::Claim { .. } => Script::Claim,
+            Self::Take { .. } => Script::Take,
+            Self::Find { .. } => Script::Find,
+            Self::Store { .. } => Script::Store,
+            Self::End { .. } => Script::End,
+            Self::Mark { .. } => Script::Mark,
+            Self::SetBlock { .. } => Script::SetBlock,
+            Self::Unblock { .. } => Script::Unblock,
+            Self::Blocks { .. } => Script::Blocks,
+            Self::Channels { .. } => Script::Channels,
+        }
+    }
+
     pub fn arguments(&self, sender: &Sender) -> Arguments {
         let head = sender.head();
         match self {
             Self::Adopt { known_term, run, stamp } => head.text(known_term).text(run).text(stamp.0),
             Self::Enlist { earlier, info } => head.text(earlier).text(info),
             Self::Report { stamp, streams } => {
-                head.text(stamp.0).each(streams, |all, stream| all.text(stream))
+                head.text(stamp.0).each(streams, |all, (stream, offset)| all.text(stream).text(offset))
             }
             Self::Append { items } => sender.numbered_head().each(items, |all, item| {
                 let key = item.idempotency_key.as_deref().unwrap_or_default();
@@ -88,7 +123,7 @@ impl Call {
             Self::Read { stream, after, with_history, with_members, max_bytes } => {
                 head.text(stream).text(after).text(max_bytes).flag(*with_history).flag(*with_members)
             }
-            Self::Announce { stream, upto, record } => head.text(stream).text(upto).bytes(record),
+            Self::Announce { stream, after, record } => head.text(stream).text(after).bytes(record),
             Self::ReadUser { user } | Self::Unblock { user } => head.text(user),
             Self::SetUser { user, expected, record, view, changed } => {
                 let head = head.text(user).text(expected).bytes(record).bytes(view);
@@ -107,7 +142,7 @@ impl Call {
             Self::End { rows } => head.each(rows, |all, (conn, generation)| all.text(conn).text(generation)),
             Self::Mark { data } => head.bytes(data),
             Self::SetBlock { user, record, until_ms } => head.text(user).bytes(record).text(until_ms),
-            Self::Blocks { cursor } => head.text(cursor),
+            Self::Blocks { cursor } | Self::Channels { cursor } => head.text(cursor),
         }
     }
 }

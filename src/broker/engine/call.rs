@@ -1,6 +1,5 @@
-//! Calls of scripts. A call names what a node wants; [`Sender`] adds what the link knows when it sends the call. Pure.
+//! Calls of scripts. A call names what a node requests; [`Sender`] adds what the link knows when it sends the call. Pure.
 
-use super::scripts::Script;
 use crate::protocol::ids::{Epoch, Offset, Stamp};
 use uuid::Uuid;
 
@@ -98,6 +97,9 @@ pub struct ChannelRecord {
     pub settings: ScriptSettings,
     /// All settings as JSON.
     pub text: String,
+    /// The offset that a node has reached in the stream. If Redis has lost the stream, it continues there, so that offsets
+    /// never go back for its members.
+    pub offset: Offset,
 }
 
 /// A message to publish.
@@ -147,10 +149,11 @@ pub enum Call {
         /// What other nodes show of this one, as JSON.
         info: String,
     },
-    /// States which streams have lost entries that the node has seen.
+    /// States which streams have lost entries that the node has seen, and the last offset that it has seen of each. They
+    /// continue behind it.
     Report {
         stamp: Stamp,
-        streams: Vec<String>,
+        streams: Vec<(String, Offset)>,
     },
     Append {
         items: Vec<Item>,
@@ -189,11 +192,11 @@ pub enum Call {
         with_members: bool,
         max_bytes: u32,
     },
-    /// Appends a report of presence, unless a node has announced these changes before.
+    /// Appends a report of presence, unless another node has announced something since the last report.
     Announce {
         stream: String,
-        /// The `numbers` of the stream up to which the report goes.
-        upto: u64,
+        /// The offset of the last report that the node knows; 0 if there was none.
+        after: Offset,
         record: Vec<u8>,
     },
     ReadUser {
@@ -267,42 +270,13 @@ pub enum Call {
     Blocks {
         cursor: u64,
     },
+    /// Reads a part of the names of channels.
+    Channels {
+        cursor: u64,
+    },
 }
 
 impl Call {
-    pub fn script(&self) -> Script {
-        match self {
-            Self::Adopt { .. } => Script::Adopt,
-            Self::Enlist { .. } => Script::Enlist,
-            Self::Report { .. } => Script::Report,
-            Self::Append { .. } => Script::Append,
-            Self::Change { .. } => Script::Change,
-            Self::Open { .. } => Script::Open,
-            Self::Configure { .. } => Script::Configure,
-            Self::Follow { .. } => Script::Follow,
-            Self::Unfollow { .. } => Script::Unfollow,
-            Self::Set { .. } => Script::Set,
-            Self::Read { .. } => Script::Read,
-            Self::Announce { .. } => Script::Announce,
-            Self::ReadUser { .. } => Script::ReadUser,
-            Self::SetUser { .. } => Script::SetUser,
-            Self::Sweep { .. } => Script::Sweep,
-            Self::Beat { .. } => Script::Beat,
-            Self::Nodes => Script::Nodes,
-            Self::Expire => Script::Expire,
-            Self::Send { .. } => Script::Send,
-            Self::Claim { .. } => Script::Claim,
-            Self::Take { .. } => Script::Take,
-            Self::Find { .. } => Script::Find,
-            Self::Store { .. } => Script::Store,
-            Self::End { .. } => Script::End,
-            Self::Mark { .. } => Script::Mark,
-            Self::SetBlock { .. } => Script::SetBlock,
-            Self::Unblock { .. } => Script::Unblock,
-            Self::Blocks { .. } => Script::Blocks,
-        }
-    }
-
     /// Whether the call needs a number of its own; see [`Sender::boot`].
     pub fn is_numbered(&self) -> bool {
         matches!(self, Self::Append { .. } | Self::Change { .. })

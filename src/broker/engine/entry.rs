@@ -42,7 +42,8 @@ pub enum StreamName<'a> {
 const CLUSTER: &str = "b";
 
 impl<'a> StreamName<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
+    /// Reads what [`StreamName::key`] returns.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         if text == CLUSTER {
             return Some(Self::Cluster);

@@ -7,7 +7,17 @@ pub mod arguments;
 pub mod call;
 pub mod entry;
 pub mod error;
+mod fields;
+pub mod link;
 pub mod record;
 pub mod reply;
+pub mod row;
 pub mod scripts;
 pub mod snapshot;
+
+#[cfg(test)]
+mod contract_tests;
+#[cfg(test)]
+mod local_redis_tests;
+#[cfg(test)]
+pub(crate) mod model;

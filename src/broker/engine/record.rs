@@ -1,17 +1,15 @@
 //! Records: what happened, in the form in which nodes pass it on and Redis stores it. Pure.
 //!
-//! Little endian: `u8` version, `u8` kind, `u8` flags, 16 bytes uuid, `i64` time in µs since 1970, `i64` time of the edit or
-//! 0, then fields: `u32` length, bytes. An absent field has the length `u32::MAX`. Readers ignore fields that they do not know.
+//! Little endian: `u8` version, `u8` kind, `u8` flags, 16 bytes uuid, time, time of the edit or zeros, then fields: `u32`
+//! length, bytes. A time is `i64` µs since 1970 in its zone, `i16` offset of the zone in minutes, or `i16::MIN` without a zone.
+//! An absent field has the length `u32::MAX`. Readers ignore fields that they do not know.
 
+use super::fields::{Fields, Head, no_time, write_delivery, write_field, write_names, write_text};
+use crate::protocol::event::UserView;
 use crate::protocol::ids::{Epoch, Position};
-use crate::protocol::message::{Delete, Delivery, Edit, Message};
+use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::time::Timestamp;
-use crate::protocol::value::Payload;
-use bytes::Bytes;
 use uuid::Uuid;
-
-const VERSION: u8 = 1;
-const ABSENT: u32 = u32::MAX;
 
 const MESSAGE: u8 = 1;
 const EDIT: u8 = 2;
@@ -33,7 +31,7 @@ const HAS_TIMESTAMP: u8 = 2;
 /// A script has deleted the message of this edit.
 const IS_OF_DELETED: u8 = 4;
 
-/// What an entry of a stream says. The stream itself is not part of it.
+/// What an entry of a stream contains. The stream itself is not part of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     Message {
@@ -108,6 +106,10 @@ pub struct MemberView {
 }
 
 impl MemberView {
+    pub fn of(view: &UserView) -> Self {
+        Self { state: view.state().to_owned(), public_state: view.public_state().to_owned() }
+    }
+
     /// Two fields of a record; scripts do not look inside.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.state.len() + self.public_state.len() + 8);
@@ -126,113 +128,7 @@ impl MemberView {
     }
 }
 
-/// The head of a record.
-struct Head {
-    kind: u8,
-    flags: u8,
-    uuid: Uuid,
-    timestamp: i64,
-    edited: i64,
-}
-
-impl Head {
-    const LENGTH: usize = 35;
-
-    /// The head of a record without flags. Some kinds have no id or no time.
-    fn of(kind: u8, uuid: Uuid, timestamp: Option<&Timestamp>) -> Self {
-        Self { kind, flags: 0, uuid, timestamp: timestamp.map_or(0, |time| time.unix_micros()), edited: 0 }
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[VERSION, self.kind, self.flags]);
-        out.extend_from_slice(self.uuid.as_bytes());
-        out.extend_from_slice(&self.timestamp.to_le_bytes());
-        out.extend_from_slice(&self.edited.to_le_bytes());
-    }
-
-    fn read(bytes: &[u8]) -> Option<(Self, Fields<'_>)> {
-        let (head, fields) = bytes.split_at_checked(Self::LENGTH)?;
-        let ([version, kind, flags], rest) = head.split_first_chunk()?;
-        let (uuid, rest) = rest.split_first_chunk()?;
-        let (timestamp, edited) = rest.split_first_chunk()?;
-        let head = Self {
-            kind: *kind,
-            flags: *flags,
-            uuid: Uuid::from_bytes(*uuid),
-            timestamp: i64::from_le_bytes(*timestamp),
-            edited: i64::from_le_bytes(edited.try_into().ok()?),
-        };
-        (*version == VERSION).then_some((head, Fields(fields)))
-    }
-
-    fn timestamp(&self) -> Timestamp {
-        Timestamp::from_unix_micros(self.timestamp)
-    }
-
-    fn edited(&self) -> Option<Timestamp> {
-        (self.edited != 0).then(|| Timestamp::from_unix_micros(self.edited))
-    }
-}
-
-fn write_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
-    let length = field.map_or(ABSENT, |field| field.len() as u32);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(field.unwrap_or_default());
-}
-
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    write_field(out, Some(text.as_bytes()));
-}
-
-fn write_names(out: &mut Vec<u8>, names: &[String]) {
-    let mut list = Vec::new();
-    names.iter().for_each(|name| write_text(&mut list, name));
-    write_field(out, Some(&list));
-}
-
-fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery) {
-    write_names(out, &delivery.pm_users);
-    write_names(out, &delivery.exclude_users);
-}
-
-/// The fields behind a head.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    /// The next field. The outer value is `None` if there is none.
-    fn take(&mut self) -> Option<Option<&'a [u8]>> {
-        let (length, rest) = self.0.split_first_chunk()?;
-        let length = u32::from_le_bytes(*length);
-        let (field, rest) = rest.split_at_checked(if length == ABSENT { 0 } else { length as usize })?;
-        self.0 = rest;
-        Some((length != ABSENT).then_some(field))
-    }
-
-    fn text(&mut self) -> Option<Option<String>> {
-        match self.take()? {
-            Some(field) => Some(Some(String::from_utf8(field.to_vec()).ok()?)),
-            None => Some(None),
-        }
-    }
-
-    fn payload(&mut self) -> Option<Option<Payload>> {
-        Some(self.take()?.map(|field| Payload::from_compact(Bytes::copy_from_slice(field))))
-    }
-
-    fn names(&mut self) -> Option<Vec<String>> {
-        let mut list = Fields(self.take()??);
-        let mut names = Vec::new();
-        while !list.0.is_empty() {
-            names.push(list.text()??);
-        }
-        Some(names)
-    }
-
-    /// A field of a fixed size.
-    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take()??.try_into().ok()
-    }
-
+impl Fields<'_> {
     fn view(&mut self) -> Option<MemberView> {
         Some(MemberView { state: self.text()??, public_state: self.text()?? })
     }
@@ -245,16 +141,6 @@ impl<'a> Fields<'a> {
         }
         Some(members)
     }
-
-    /// Who receives the item of a stream: of a channel, or of the private stream of a user.
-    fn delivery(&mut self, channel: Option<&str>, flags: u8) -> Option<Delivery> {
-        Some(Delivery {
-            channel: channel.map(str::to_owned),
-            pm_users: self.names()?,
-            exclude_users: self.names()?,
-            no_history: flags & NO_HISTORY != 0,
-        })
-    }
 }
 
 impl Record {
@@ -265,16 +151,16 @@ impl Record {
             Self::Edit { edit, is_of_deleted } => encode_edit(edit, *is_of_deleted, &mut out),
             Self::Delete(delete) => {
                 let flags = if delete.delivery.no_history { NO_HISTORY } else { 0 };
-                Head { kind: DELETE, flags, uuid: delete.uuid, timestamp: 0, edited: 0 }.write(&mut out);
+                Head { flags, ..Head::of(DELETE, delete.uuid, None) }.write(&mut out);
                 write_delivery(&mut out, &delete.delivery);
             }
             Self::Presence { uuid, timestamp, user, view, is_joined } => {
-                Head::of(if *is_joined { JOINED } else { PARTED }, *uuid, Some(timestamp)).write(&mut out);
+                Head::of(if *is_joined { JOINED } else { PARTED }, *uuid, Some(*timestamp)).write(&mut out);
                 write_text(&mut out, user);
                 view.write(&mut out);
             }
             Self::State { uuid, timestamp, user, view, changed } => {
-                Head::of(STATE, *uuid, Some(timestamp)).write(&mut out);
+                Head::of(STATE, *uuid, Some(*timestamp)).write(&mut out);
                 write_text(&mut out, user);
                 view.write(&mut out);
                 write_field(&mut out, changed.as_deref().map(str::as_bytes));
@@ -292,7 +178,7 @@ impl Record {
                 write_text(out, settings);
             }
             Self::Diff { timestamp, joined, parted, users } => {
-                head(DIFF, Some(timestamp)).write(out);
+                head(DIFF, Some(*timestamp)).write(out);
                 let mut list = Vec::new();
                 for (user, view) in joined {
                     write_text(&mut list, user);
@@ -303,7 +189,7 @@ impl Record {
                 write_field(out, Some(&users.to_le_bytes()));
             }
             Self::Count { timestamp, users, connections } => {
-                head(COUNT, Some(timestamp)).write(out);
+                head(COUNT, Some(*timestamp)).write(out);
                 write_field(out, Some(&users.to_le_bytes()));
                 write_field(out, Some(&connections.to_le_bytes()));
             }
@@ -334,37 +220,38 @@ impl Record {
             MESSAGE => Self::Message {
                 message: Message {
                     uuid: head.uuid,
-                    timestamp: head.timestamp(),
+                    timestamp: head.timestamp,
                     user: fields.text()??,
                     message: fields.payload()?,
-                    delivery: fields.delivery(channel, head.flags)?,
+                    delivery: fields.delivery(channel, head.flags & NO_HISTORY != 0)?,
                 },
                 edited: head.edited(),
             },
             EDIT => Self::Edit {
                 edit: Edit {
                     uuid: head.uuid,
-                    timestamp: (head.flags & HAS_TIMESTAMP != 0).then(|| head.timestamp()),
+                    timestamp: (head.flags & HAS_TIMESTAMP != 0).then_some(head.timestamp),
                     user: fields.text()?,
                     message: fields.payload()?,
-                    edited: Timestamp::from_unix_micros(head.edited),
-                    delivery: fields.delivery(channel, head.flags)?,
+                    edited: head.edited,
+                    delivery: fields.delivery(channel, head.flags & NO_HISTORY != 0)?,
                 },
                 is_of_deleted: head.flags & IS_OF_DELETED != 0,
             },
-            DELETE => {
-                Self::Delete(Delete { uuid: head.uuid, delivery: fields.delivery(channel, head.flags)? })
-            }
+            DELETE => Self::Delete(Delete {
+                uuid: head.uuid,
+                delivery: fields.delivery(channel, head.flags & NO_HISTORY != 0)?,
+            }),
             JOINED | PARTED => Self::Presence {
                 uuid: head.uuid,
-                timestamp: head.timestamp(),
+                timestamp: head.timestamp,
                 user: fields.text()??,
                 view: fields.view()?,
                 is_joined: head.kind == JOINED,
             },
             STATE => Self::State {
                 uuid: head.uuid,
-                timestamp: head.timestamp(),
+                timestamp: head.timestamp,
                 user: fields.text()??,
                 view: fields.view()?,
                 changed: fields.text()?,
@@ -379,13 +266,13 @@ impl Record {
             SETTINGS => Self::Settings(fields.text()??),
             NUMBERS => Self::Numbers,
             DIFF => Self::Diff {
-                timestamp: head.timestamp(),
+                timestamp: head.timestamp,
                 joined: fields.members()?,
                 parted: fields.names()?,
                 users: u32::from_le_bytes(fields.chunk()?),
             },
             COUNT => Self::Count {
-                timestamp: head.timestamp(),
+                timestamp: head.timestamp,
                 users: u32::from_le_bytes(fields.chunk()?),
                 connections: u32::from_le_bytes(fields.chunk()?),
             },
@@ -404,9 +291,8 @@ impl Record {
 
 fn encode_message(message: &Message, edited: Option<Timestamp>, out: &mut Vec<u8>) {
     let flags = if message.delivery.no_history { NO_HISTORY } else { 0 };
-    let edited = edited.map_or(0, |edited| edited.unix_micros());
-    let timestamp = message.timestamp.unix_micros();
-    Head { kind: MESSAGE, flags, uuid: message.uuid, timestamp, edited }.write(out);
+    let edited = edited.unwrap_or_else(no_time);
+    Head { flags, edited, ..Head::of(MESSAGE, message.uuid, Some(message.timestamp)) }.write(out);
     write_field(out, Some(message.user.as_bytes()));
     write_field(out, message.message.as_ref().map(|payload| &payload.as_bytes()[..]));
     write_delivery(out, &message.delivery);
@@ -417,8 +303,7 @@ fn encode_edit(edit: &Edit, is_of_deleted: bool, out: &mut Vec<u8>) {
     let flags = flag(edit.delivery.no_history, NO_HISTORY)
         | flag(edit.timestamp.is_some(), HAS_TIMESTAMP)
         | flag(is_of_deleted, IS_OF_DELETED);
-    let timestamp = edit.timestamp.map_or(0, |timestamp| timestamp.unix_micros());
-    Head { kind: EDIT, flags, uuid: edit.uuid, timestamp, edited: edit.edited.unix_micros() }.write(out);
+    Head { flags, edited: edit.edited, ..Head::of(EDIT, edit.uuid, edit.timestamp) }.write(out);
     write_field(out, edit.user.as_deref().map(str::as_bytes));
     write_field(out, edit.message.as_ref().map(|payload| &payload.as_bytes()[..]));
     write_delivery(out, &edit.delivery);
@@ -427,10 +312,15 @@ fn encode_edit(edit: &Edit, is_of_deleted: bool, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::message::Delivery;
+    use crate::protocol::value::Payload;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn time() -> impl Strategy<Value = Timestamp> {
-        (1_i64..4_000_000_000_000_000).prop_map(Timestamp::from_unix_micros)
+        let offset = prop::option::of(-1_439_i16..1_440);
+        (1_i64..4_000_000_000_000_000, offset)
+            .prop_map(|(micros, offset)| Timestamp::from_parts(micros, offset).unwrap())
     }
 
     fn delivery() -> impl Strategy<Value = Delivery> {
@@ -535,7 +425,7 @@ mod tests {
         #[test]
         fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
             let _ = Record::decode(&bytes, None);
-            let _ = Record::decode(&[&[VERSION, MESSAGE], &bytes[..]].concat(), None);
+            let _ = Record::decode(&[&[1, MESSAGE], &bytes[..]].concat(), None);
         }
     }
 }

@@ -4,14 +4,16 @@ use sha1::{Digest, Sha1};
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-/// The parts that all scripts share, in the order in which they need each other.
-const SHARED: [&str; 5] = [
-    include_str!("scripts/common.lua"),
-    include_str!("scripts/once.lua"),
-    include_str!("scripts/stream.lua"),
-    include_str!("scripts/record.lua"),
-    include_str!("scripts/presence.lua"),
-];
+const COMMON: &str = include_str!("scripts/common.lua");
+const RECORD: &str = include_str!("scripts/record.lua");
+const STREAM: &str = include_str!("scripts/stream.lua");
+const MESSAGE: &str = include_str!("scripts/message.lua");
+const ONCE: &str = include_str!("scripts/once.lua");
+const CHANNEL: &str = include_str!("scripts/channel.lua");
+const SNAPSHOT: &str = include_str!("scripts/snapshot.lua");
+const PRESENCE: &str = include_str!("scripts/presence.lua");
+const ROW: &str = include_str!("scripts/row.lua");
+const BLOCK: &str = include_str!("scripts/block.lua");
 
 /// A script. Its arguments and its reply are described at the top of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,10 +74,12 @@ pub enum Script {
     Unblock,
     /// Reads blocks.
     Blocks,
+    /// Reads the names of channels.
+    Channels,
 }
 
 impl Script {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Adopt,
         Self::Enlist,
         Self::Report,
@@ -104,42 +108,93 @@ impl Script {
         Self::SetBlock,
         Self::Unblock,
         Self::Blocks,
+        Self::Channels,
     ];
 
-    /// The whole source. The flags let Redis refuse keys outside the partition, writes of scripts that read, and, when it
-    /// is out of memory, all scripts but those that need little or free some.
+    /// The part of the source that is this script's own.
+    fn body(self) -> &'static str {
+        match self {
+            Self::Adopt => include_str!("scripts/adopt.lua"),
+            Self::Enlist => include_str!("scripts/enlist.lua"),
+            Self::Report => include_str!("scripts/report.lua"),
+            Self::Append => include_str!("scripts/append.lua"),
+            Self::Change => include_str!("scripts/change.lua"),
+            Self::Open => include_str!("scripts/open.lua"),
+            Self::Configure => include_str!("scripts/configure.lua"),
+            Self::Follow => include_str!("scripts/follow.lua"),
+            Self::Unfollow => include_str!("scripts/unfollow.lua"),
+            Self::Set => include_str!("scripts/set.lua"),
+            Self::Read => include_str!("scripts/read.lua"),
+            Self::Announce => include_str!("scripts/announce.lua"),
+            Self::ReadUser => include_str!("scripts/read_user.lua"),
+            Self::SetUser => include_str!("scripts/set_user.lua"),
+            Self::Sweep => include_str!("scripts/sweep.lua"),
+            Self::Beat => include_str!("scripts/beat.lua"),
+            Self::Nodes => include_str!("scripts/nodes.lua"),
+            Self::Expire => include_str!("scripts/expire.lua"),
+            Self::Send => include_str!("scripts/send.lua"),
+            Self::Claim => include_str!("scripts/claim.lua"),
+            Self::Take => include_str!("scripts/take.lua"),
+            Self::Find => include_str!("scripts/find.lua"),
+            Self::Store => include_str!("scripts/store.lua"),
+            Self::End => include_str!("scripts/end.lua"),
+            Self::Mark => include_str!("scripts/mark.lua"),
+            Self::SetBlock => include_str!("scripts/set_block.lua"),
+            Self::Unblock => include_str!("scripts/unblock.lua"),
+            Self::Blocks => include_str!("scripts/blocks.lua"),
+            Self::Channels => include_str!("scripts/channels.lua"),
+        }
+    }
+
+    /// The parts that it shares with other scripts, in the order in which they need each other. A script has only those
+    /// that it uses, because Redis runs all of them with each call.
+    fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Adopt
+            | Self::Enlist
+            | Self::ReadUser
+            | Self::Beat
+            | Self::Nodes
+            | Self::Send
+            | Self::Mark
+            | Self::Blocks
+            | Self::Channels => &[],
+            Self::Report | Self::Unfollow | Self::Announce | Self::SetUser => &[RECORD, STREAM],
+            Self::Append | Self::Change => &[RECORD, STREAM, MESSAGE, ONCE],
+            Self::Open | Self::Configure => &[RECORD, STREAM, CHANNEL],
+            Self::Follow | Self::Read => &[RECORD, STREAM, SNAPSHOT],
+            Self::Set | Self::Sweep => &[RECORD, STREAM, PRESENCE],
+            Self::Expire => &[RECORD, STREAM, BLOCK],
+            Self::Claim | Self::Take | Self::Find | Self::Store | Self::End => &[ROW],
+            Self::SetBlock | Self::Unblock => &[RECORD, BLOCK],
+        }
+    }
+
+    /// What Redis must know of it: whether it only reads, and whether it runs when Redis is out of memory, because it needs
+    /// little or frees some.
+    fn flags(self) -> &'static str {
+        match self {
+            Self::Read | Self::ReadUser | Self::Nodes | Self::Find | Self::Blocks | Self::Channels => {
+                " flags=no-writes"
+            }
+            Self::Adopt
+            | Self::Enlist
+            | Self::Report
+            | Self::Unfollow
+            | Self::Sweep
+            | Self::Beat
+            | Self::Expire
+            | Self::End
+            | Self::Mark
+            | Self::Unblock => " flags=allow-oom",
+            _ => "",
+        }
+    }
+
+    /// The whole source. Its first line lets Redis refuse keys outside the partition.
     pub fn source(self) -> String {
-        let (flags, body) = match self {
-            Self::Adopt => ("", include_str!("scripts/adopt.lua")),
-            Self::Enlist => ("", include_str!("scripts/enlist.lua")),
-            Self::Report => ("", include_str!("scripts/report.lua")),
-            Self::Append => ("", include_str!("scripts/append.lua")),
-            Self::Change => ("", include_str!("scripts/change.lua")),
-            Self::Open => ("", include_str!("scripts/open.lua")),
-            Self::Configure => ("", include_str!("scripts/configure.lua")),
-            Self::Follow => ("", include_str!("scripts/follow.lua")),
-            Self::Unfollow => (" flags=allow-oom", include_str!("scripts/unfollow.lua")),
-            Self::Set => ("", include_str!("scripts/set.lua")),
-            Self::Read => (" flags=no-writes", include_str!("scripts/read.lua")),
-            Self::Announce => ("", include_str!("scripts/announce.lua")),
-            Self::ReadUser => (" flags=no-writes", include_str!("scripts/read_user.lua")),
-            Self::SetUser => ("", include_str!("scripts/set_user.lua")),
-            Self::Sweep => (" flags=allow-oom", include_str!("scripts/sweep.lua")),
-            Self::Beat => (" flags=allow-oom", include_str!("scripts/beat.lua")),
-            Self::Nodes => (" flags=no-writes", include_str!("scripts/nodes.lua")),
-            Self::Expire => (" flags=allow-oom", include_str!("scripts/expire.lua")),
-            Self::Send => ("", include_str!("scripts/send.lua")),
-            Self::Claim => ("", include_str!("scripts/claim.lua")),
-            Self::Take => ("", include_str!("scripts/take.lua")),
-            Self::Find => (" flags=no-writes", include_str!("scripts/find.lua")),
-            Self::Store => ("", include_str!("scripts/store.lua")),
-            Self::End => (" flags=allow-oom", include_str!("scripts/end.lua")),
-            Self::Mark => (" flags=allow-oom", include_str!("scripts/mark.lua")),
-            Self::SetBlock => ("", include_str!("scripts/set_block.lua")),
-            Self::Unblock => (" flags=allow-oom", include_str!("scripts/unblock.lua")),
-            Self::Blocks => (" flags=no-writes", include_str!("scripts/blocks.lua")),
-        };
-        format!("#!lua{flags}\n{}\n{body}", SHARED.join("\n"))
+        let parts = self.parts().join("\n");
+        format!("#!lua{}\n{COMMON}\n{parts}\n{}", self.flags(), self.body())
     }
 
     /// The hash of the source, by which Redis knows a loaded script.

@@ -24,8 +24,8 @@ pub struct StreamSnapshot {
     pub users: u32,
     /// How often `connections` or `users` have changed.
     pub numbers: u64,
-    /// The `numbers` up to which members have received a report of presence.
-    pub announced: u64,
+    /// The offset of the last report of presence; 0 if there was none.
+    pub announced: Offset,
     /// Where the epoch before this one ended.
     pub previous: Option<Position>,
     /// The entries behind the offset of the call. If the last one is not the last one of the stream, more can be read.

@@ -1,30 +1,34 @@
 //! What each script does, as a Rust function on plain data.
 
+mod expiry;
 mod keys;
+mod messages;
+mod nodes;
+mod presence;
+mod rows;
 mod streams;
 
-use super::call::{Call, Count, Item, NodeNumber, Once, Retention, ScriptSettings};
-pub use keys::{Keys, Stored};
-use std::collections::{BTreeMap, VecDeque};
+use super::call::{Call, NodeNumber, ScriptSettings, Sender};
+use super::reply::Reply;
+pub use keys::{Keys, Stored, is_temporary};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use uuid::Uuid;
 
-/// A reply of a script.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    Nil,
-    Status(String),
-    Number(i64),
-    Bytes(Vec<u8>),
-    List(Vec<Reply>),
+fn number(number: impl Into<u64>) -> Reply {
+    Reply::Number(number.into() as i64)
 }
 
-impl Reply {
-    fn text(text: impl ToString) -> Self {
-        Self::Bytes(text.to_string().into_bytes())
-    }
+fn bytes(bytes: impl AsRef<[u8]>) -> Reply {
+    Reply::Bytes(bytes.as_ref().to_vec())
+}
 
-    fn ok() -> Self {
-        Self::Status("OK".into())
-    }
+fn status(text: &str) -> Reply {
+    Reply::Status(text.into())
+}
+
+/// Bytes with their length in front.
+fn field(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u32).to_le_bytes(), bytes].concat()
 }
 
 #[derive(Clone, Debug)]
@@ -34,16 +38,18 @@ struct Term {
     base: u64,
     stamp: u64,
     /// Streams of an earlier term get a new epoch.
-    retire: Option<u64>,
+    retire: u64,
     store: String,
     unreported: i64,
+    last_beat: Option<u64>,
+    resumed: u64,
 }
 
 /// A node as the others know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NodeState {
     /// It has reported in this term.
-    Alive(u64),
+    Reported(u64),
     /// It has a newer number.
     Old,
     Swept,
@@ -59,10 +65,13 @@ struct Stream {
     stamp: u64,
     term: u64,
     settings: ScriptSettings,
+    /// The id and all settings of a channel.
+    channel: Option<(Uuid, String)>,
     interested: Vec<NodeNumber>,
     connections: u32,
     users: u32,
-    roster: u64,
+    numbers: u64,
+    announced: u64,
     log: VecDeque<(u64, u64, Vec<u8>)>,
     history: VecDeque<Vec<u8>>,
     members: BTreeMap<String, Member>,
@@ -71,214 +80,228 @@ struct Stream {
 #[derive(Clone, Debug)]
 struct Member {
     connections: u32,
-    view: String,
+    version: u64,
+    view: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct User {
+    version: u64,
+    view: Vec<u8>,
+    record: Vec<u8>,
 }
 
 /// What a node has stated.
 #[derive(Clone, Debug, Default)]
 struct Own {
     counts: BTreeMap<(String, String), u32>,
-    interests: Vec<String>,
+    interests: BTreeSet<String>,
+    rows: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    owner: NodeNumber,
+    generation: u64,
+    user: String,
+    data: Vec<u8>,
+    /// The owner whose row was freed.
+    last_owner: Option<NodeNumber>,
+}
+
+/// The last two marks of a node. The earlier one has the stamp 0 if there was none.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    last: (u64, Vec<u8>),
+    before: (u64, Vec<u8>),
 }
 
 /// A partition of Redis.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Model {
     /// The time in µs.
     pub clock: u64,
+    sender: Sender,
+    ids: [u8; 16],
     term: Option<Term>,
     nodes: BTreeMap<NodeNumber, NodeState>,
+    beats: BTreeMap<NodeNumber, u64>,
+    info: BTreeMap<NodeNumber, String>,
+    dead: BTreeSet<NodeNumber>,
     streams: BTreeMap<String, Stream>,
+    users: BTreeMap<String, User>,
     own: BTreeMap<NodeNumber, Own>,
-    last_calls: BTreeMap<String, (u64, Vec<u8>)>,
+    expiry: BTreeMap<String, u64>,
+    rows: BTreeMap<String, Row>,
+    marks: BTreeMap<NodeNumber, Marks>,
+    blocks: BTreeMap<String, Vec<u8>>,
+    last_calls: BTreeMap<(Uuid, u64), (u64, Vec<u8>)>,
     idempotency_keys: BTreeMap<String, Vec<u8>>,
     mail: BTreeMap<NodeNumber, Vec<u8>>,
 }
 
 impl Model {
-    pub fn new(clock: u64) -> Self {
-        Self { clock, ..Self::default() }
+    pub fn new(clock: u64, sender: Sender) -> Self {
+        Self {
+            clock,
+            sender,
+            ids: [0; 16],
+            term: None,
+            nodes: BTreeMap::new(),
+            beats: BTreeMap::new(),
+            info: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            streams: BTreeMap::new(),
+            users: BTreeMap::new(),
+            own: BTreeMap::new(),
+            expiry: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            last_calls: BTreeMap::new(),
+            idempotency_keys: BTreeMap::new(),
+            mail: BTreeMap::new(),
+        }
     }
 
     /// Runs a script. Returns its reply, and what it sends to mailboxes.
-    pub fn run(&mut self, call: &Call) -> (Reply, BTreeMap<NodeNumber, Vec<u8>>) {
+    pub fn run(&mut self, call: &Call, sender: &Sender) -> (Reply, BTreeMap<NodeNumber, Vec<u8>>) {
         self.mail.clear();
+        (self.sender, self.ids) = (*sender, *sender.seed.as_bytes());
         let reply = match self.refusal(call) {
-            Some(refusal) => Reply::Status(refusal.into()),
+            Some(refusal) => status(refusal),
             None => self.perform(call),
         };
         (reply, std::mem::take(&mut self.mail))
     }
 
-    /// Why the node of a call may change nothing.
+    /// Why the sender of a call may change nothing.
     fn refusal(&self, call: &Call) -> Option<&'static str> {
-        let node = match call {
-            Call::Append { node, .. } | Call::Change { node, .. } => node,
-            Call::Configure { node, .. } | Call::Set { node, .. } => node,
+        match call {
             Call::Enlist { .. } | Call::Report { .. } if self.term.is_none() => return Some("NO_TERM"),
-            _ => return None,
-        };
-        match (self.nodes.get(node), &self.term) {
-            (Some(NodeState::Alive(_)), Some(term)) if term.unreported > 0 => Some("SETTLING"),
-            (Some(NodeState::Alive(_)), _) => None,
-            _ => Some("FENCED"),
+            Call::Adopt { .. } | Call::Enlist { .. } | Call::Report { .. } | Call::Beat { .. } => {
+                return None;
+            }
+            Call::Read { .. } | Call::ReadUser { .. } | Call::Find { .. } | Call::Nodes => return None,
+            Call::Blocks { .. } | Call::Channels { .. } => return None,
+            Call::Sweep { .. } | Call::Send { .. } => return None,
+            _ => {}
+        }
+        match &self.term {
+            _ if !self.is_known(self.sender.node) => Some("FENCED"),
+            Some(term) if term.unreported > 0 => Some("SETTLING"),
+            _ => None,
         }
     }
 
     fn perform(&mut self, call: &Call) -> Reply {
         match call {
-            Call::Adopt { node, known_term, run, epoch } => {
-                self.adopt(*node, *known_term, run, &epoch.to_string())
+            Call::Adopt { known_term, run, stamp } => self.adopt(*known_term, run, stamp.0),
+            Call::Enlist { earlier, info } => self.enlist(*earlier, info),
+            Call::Report { stamp, streams } => self.report(stamp.0, streams),
+            Call::Append { items } => {
+                self.once(|model| items.iter().flat_map(|item| model.append_item(item)).collect())
             }
-            Call::Enlist { number, earlier } => self.enlist(*number, *earlier),
-            Call::Report { node, epoch, streams } => self.report(*node, &epoch.to_string(), streams),
-            Call::Append { once, epoch, retention, items, .. } => self.once(*once, |model| {
-                items.iter().flat_map(|item| model.append_item(item, &epoch.to_string(), retention)).collect()
-            }),
-            Call::Change { once, epoch, retention, stream, record, .. } => {
-                self.once(*once, |model| model.change(stream, &epoch.to_string(), record, retention))
+            Call::Change { stream, record } => self.once(|model| model.change(stream, record)),
+            Call::Open { channels } => self.open_channels(channels),
+            Call::Configure { channel } => self.configure(channel),
+            Call::Follow { stream, after, max_bytes } => self.follow(stream, *after, *max_bytes),
+            Call::Unfollow { streams } => {
+                streams.iter().for_each(|stream| self.set_interest(self.sender.node, stream, false));
+                status("OK")
             }
-            Call::Configure { epoch, retention, stream, settings, record, .. } => {
-                self.open(stream, &epoch.to_string(), *settings);
-                self.configure(stream, *settings);
-                self.append(stream, record, retention.channel_frames);
-                Reply::ok()
-            }
-            Call::Set { node, is_quiet, epoch, settings, uuid, retention, counts, interests } => {
-                let epoch = epoch.to_string();
-                for (stream, is_on) in interests {
-                    if *is_on || self.streams.contains_key(stream) {
-                        self.open_any(stream, &epoch, *settings);
-                        self.set_interest(*node, stream, *is_on);
-                    }
-                }
-                let mut ids = *uuid.as_bytes();
-                for Count { stream, user, connections, view } in counts {
-                    if *connections > 0 || self.streams.contains_key(stream) {
-                        self.open_any(stream, &epoch, *settings);
-                        self.count(*node, stream, user, *connections, view, &mut ids, retention, *is_quiet);
-                    }
-                }
-                Reply::ok()
+            Call::Set { is_quiet, counts } => {
+                counts.iter().for_each(|count| self.set(count, *is_quiet));
+                status("OK")
             }
             Call::Read { stream, after, with_history, with_members, max_bytes } => {
-                self.read(stream, *after, *with_history, *with_members, *max_bytes)
+                self.read(stream, *after, *max_bytes, *with_history, *with_members)
             }
-            Call::Sweep { node, is_quiet, uuid, retention } => {
-                self.sweep(*node, *is_quiet, *uuid.as_bytes(), retention)
+            Call::Announce { stream, after, record } => self.announce(stream, *after, record),
+            Call::ReadUser { user } => self
+                .users
+                .get(user)
+                .map_or(Reply::Nil, |user| Reply::List(vec![number(user.version), bytes(&user.record)])),
+            Call::SetUser { user, expected, record, view, changed } => {
+                self.set_user(user, *expected, record, view, changed)
             }
+            Call::Sweep { node, is_quiet } => self.sweep(*node, *is_quiet),
+            Call::Beat { info } => self.beat(info.as_deref()),
+            Call::Nodes => self.list_nodes(),
+            Call::Expire => self.expire(),
+            Call::Send { to, bytes } => {
+                self.mail.insert(*to, field(&[&[1, 2], &bytes[..]].concat()));
+                number(1_u32)
+            }
+            _ => self.perform_on_rows(call),
         }
+    }
+
+    fn perform_on_rows(&mut self, call: &Call) -> Reply {
+        let flags = |flags: Vec<bool>| Reply::List(flags.into_iter().map(number).collect());
+        match call {
+            Call::Claim { conn, user, data } => self.claim(conn, user, data),
+            Call::Take { conn, owner, generation } => self.take(conn, *owner, *generation),
+            Call::Find { conn } => self.find(conn),
+            Call::Store { rows } => {
+                flags(rows.iter().map(|row| self.store(&row.conn, row.generation, &row.data)).collect())
+            }
+            Call::End { rows } => {
+                flags(rows.iter().map(|(conn, generation)| self.end(conn, *generation)).collect())
+            }
+            Call::Mark { data } => self.mark(data),
+            Call::SetBlock { user, record, until_ms } => self.set_block(user, record, *until_ms),
+            Call::Unblock { user } => number(self.remove_block(user)),
+            Call::Blocks { .. } => {
+                let blocks = self.blocks.iter().flat_map(|(user, record)| [bytes(user), bytes(record)]);
+                Reply::List(vec![bytes("0"), Reply::List(blocks.collect())])
+            }
+            Call::Channels { .. } => {
+                let channels = self.streams.keys().filter(|name| name.starts_with('c')).map(bytes);
+                Reply::List(vec![bytes("0"), Reply::List(channels.collect())])
+            }
+            other => panic!("{other:?} has no model"),
+        }
+    }
+
+    /// The version of a user's record; 0 if there is none.
+    pub fn version(&self, user: &str) -> u64 {
+        self.users.get(user).map_or(0, |user| user.version)
+    }
+
+    /// Owner and generation of a row; zeros if there is none.
+    pub fn owner(&self, conn: &str) -> (NodeNumber, u64) {
+        self.rows.get(conn).map_or((0, 0), |row| (row.owner, row.generation))
+    }
+
+    fn term(&mut self) -> &mut Term {
+        self.term.as_mut().unwrap()
     }
 
     fn next_stamp(&mut self) -> u64 {
-        let term = self.term.as_mut().unwrap();
-        term.stamp = self.clock.max(term.stamp + 1);
+        let clock = self.clock;
+        let term = self.term();
+        term.stamp = clock.max(term.stamp + 1);
         term.stamp
     }
 
-    fn once(&mut self, once: Once, act: impl FnOnce(&mut Self) -> Vec<u8>) -> Reply {
-        let boot = once.boot.as_simple().to_string();
-        match self.last_calls.get(&boot) {
-            Some((number, reply)) if *number >= once.number => Reply::Bytes(reply.clone()),
+    fn next_uuid(&mut self) -> Uuid {
+        let last = u32::from_be_bytes(self.ids[12..].try_into().unwrap()).wrapping_add(1);
+        self.ids[12..].copy_from_slice(&last.to_be_bytes());
+        Uuid::from_bytes(self.ids)
+    }
+
+    /// A numbered call, of which 256 are remembered.
+    fn once(&mut self, act: impl FnOnce(&mut Self) -> Vec<u8>) -> Reply {
+        let (number, slot) = (self.sender.number, (self.sender.boot, self.sender.number % 256));
+        match self.last_calls.get(&slot) {
+            Some((last, reply)) if *last == number => Reply::Bytes(reply.clone()),
+            Some((last, _)) if *last > number => status("OUTDATED"),
             _ => {
                 let reply = act(self);
-                self.last_calls.insert(boot, (once.number, reply.clone()));
+                self.last_calls.insert(slot, (number, reply.clone()));
                 Reply::Bytes(reply)
             }
-        }
-    }
-
-    fn adopt(&mut self, node: NodeNumber, known: u64, run: &str, store: &str) -> Reply {
-        if self.term.as_ref().is_none_or(|term| term.run != run) {
-            let before = self.term.take();
-            let number = before.as_ref().map_or(0, |term| term.term).max(known) + 1;
-            let base = before.as_ref().map_or(0, |term| term.stamp);
-            let unreported =
-                self.nodes.values().filter(|node| matches!(node, NodeState::Alive(at) if *at < number));
-            self.term = Some(Term {
-                run: run.into(),
-                term: number,
-                base,
-                stamp: base,
-                retire: before.and_then(|term| term.retire),
-                store: store.into(),
-                unreported: unreported.count() as i64,
-            });
-        }
-        let term = self.term.as_ref().unwrap();
-        let state = self.nodes.get(&node).map_or(Reply::Nil, |state| Reply::text(state));
-        Reply::List(vec![Reply::text(term.term), Reply::text(term.base), Reply::text(&term.store), state])
-    }
-
-    fn enlist(&mut self, number: NodeNumber, earlier: NodeNumber) -> Reply {
-        self.settle(earlier);
-        if let Some(state @ NodeState::Alive(_)) = self.nodes.get_mut(&earlier) {
-            *state = NodeState::Old;
-        }
-        self.nodes.insert(number, NodeState::Alive(self.term.as_ref().unwrap().term));
-        Reply::ok()
-    }
-
-    /// A node is no longer one that must report. Returns whether it was.
-    fn settle(&mut self, node: NodeNumber) -> bool {
-        let Some(term) = &mut self.term else { return false };
-        let is_late = matches!(self.nodes.get(&node), Some(NodeState::Alive(at)) if *at < term.term);
-        term.unreported -= i64::from(is_late);
-        is_late
-    }
-
-    fn report(&mut self, node: NodeNumber, epoch: &str, streams: &[String]) -> Reply {
-        streams.iter().for_each(|stream| self.retire(stream, epoch));
-        if self.settle(node) {
-            self.nodes.insert(node, NodeState::Alive(self.term.as_ref().unwrap().term));
-        }
-        Reply::ok()
-    }
-
-    fn append_item(&mut self, item: &Item, epoch: &str, retention: &Retention) -> Vec<u8> {
-        if let Some(before) = item.idempotency_key.as_ref().and_then(|key| self.idempotency_keys.get(key)) {
-            return [&[2], &before[1..]].concat();
-        }
-        let Some(frames) = self.frames_of(&item.stream, retention) else {
-            return [&[1][..], &[0; 28]].concat();
-        };
-        self.open(&item.stream, epoch, ScriptSettings::PRIVATE);
-        self.append_history(&item.stream, &item.record, retention.history);
-        self.append(&item.stream, &item.record, frames);
-        let answer = self.answer(&item.stream);
-        if let Some(key) = &item.idempotency_key {
-            self.idempotency_keys.insert(key.clone(), answer.clone());
-        }
-        answer
-    }
-
-    /// Sweeps everything that the node has: at most 128 fields, below which Redis returns all of them at once.
-    fn sweep(&mut self, node: NodeNumber, is_quiet: bool, mut ids: [u8; 16], retention: &Retention) -> Reply {
-        if self.settle(node) {
-            let term = self.term.as_mut().unwrap();
-            term.retire = Some(term.term);
-        }
-        self.nodes.insert(node, NodeState::Swept);
-        let Own { counts, mut interests } = self.own.get(&node).cloned().unwrap_or_default();
-        interests.sort();
-        interests.iter().for_each(|stream| self.set_interest(node, stream, false));
-        // In the order of their text.
-        let mut pairs: Vec<_> = counts.into_keys().collect();
-        pairs.sort_by_key(|(stream, user)| format!("{stream}\0{user}"));
-        for (stream, user) in pairs {
-            self.count(node, &stream, &user, 0, "", &mut ids, retention, is_quiet);
-        }
-        self.own.remove(&node);
-        Reply::Number(0)
-    }
-}
-
-impl std::fmt::Display for NodeState {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Alive(term) => write!(formatter, "{term}"),
-            Self::Old => formatter.write_str("old"),
-            Self::Swept => formatter.write_str("swept"),
         }
     }
 }

@@ -1,54 +1,29 @@
-//! Streams of the model: logs, history, members.
+//! Streams of the model: entries, notes, who follows them, what a node reads.
 
-use super::{Member, Model, Reply, Stream};
-use crate::broker::channel::buffer::edited;
-use crate::broker::channel::messages::StoredMessage;
-use crate::broker::engine::call::{NodeNumber, Retention, ScriptSettings};
+use super::{Model, Reply, Stream, bytes, field, number, status};
+use crate::broker::engine::call::{ChannelRecord, NodeNumber, ScriptSettings};
 use crate::broker::engine::record::Record;
-use crate::protocol::time::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
+use crate::protocol::ids::{Epoch, Position};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
-fn text(bytes: &[u8]) -> Vec<u8> {
-    [&(bytes.len() as u32).to_le_bytes(), bytes].concat()
-}
-
-fn decode(record: &[u8]) -> Option<Record> {
-    Record::decode(record, Some("c"))
+pub(super) fn is_channel(name: &str) -> bool {
+    name.starts_with('c')
 }
 
 impl Stream {
-    fn begin(epoch: &str, stamp: u64, term: u64, settings: ScriptSettings) -> Self {
-        Self {
-            epoch: epoch.into(),
-            previous: (String::new(), 0),
-            offset: 0,
-            first: 1,
-            floor: stamp,
-            stamp,
-            term,
-            settings,
-            interested: Vec::new(),
-            connections: 0,
-            users: 0,
-            roster: 0,
-            log: VecDeque::new(),
-            history: VecDeque::new(),
-            members: BTreeMap::new(),
-        }
-    }
-
-    fn entry(&self, name: &str, record: &[u8]) -> Vec<u8> {
-        let numbers = [self.offset, self.stamp, self.roster].map(u64::to_le_bytes).concat();
+    fn item(&self, name: &str, kind: u8, record: &[u8]) -> Vec<u8> {
+        let numbers = [self.offset, self.stamp, self.numbers].map(u64::to_le_bytes).concat();
         let counts = [self.connections, self.users].map(u32::to_le_bytes).concat();
-        let name = text(name.as_bytes());
-        text(&[&[1], &name[..], self.epoch.as_bytes(), &numbers, &counts, record].concat())
+        let name = field(name.as_bytes());
+        field(&[&[1, kind], &name[..], self.epoch.as_bytes(), &numbers, &counts, record].concat())
     }
 
-    fn push(&mut self, record: &[u8], frames: u32) {
-        if !self.settings.store_frames {
+    /// Returns whether the log keeps the record.
+    fn push(&mut self, record: &[u8], frames: u32) -> bool {
+        if !self.settings.store_frames || frames == 0 {
             (self.first, self.floor) = (self.offset + 1, self.stamp);
-            return;
+            return false;
         }
         self.log.push_back((self.offset, self.stamp, record.to_vec()));
         if self.log.len() as u32 > frames + frames / 8 {
@@ -57,232 +32,228 @@ impl Stream {
                 (self.first, self.floor) = (offset + 1, stamp);
             }
         }
-    }
-
-    /// Applies an edit to one stored record.
-    fn edit(old: &mut Vec<u8>, edit: &crate::protocol::message::Edit) {
-        if let Some(Record::Message { message, edited: at }) = decode(old)
-            && message.uuid == edit.uuid
-        {
-            let StoredMessage { message, edited } = edited(&StoredMessage { message, edited: at }, edit);
-            *old = Record::Message { message, edited }.encode();
-        }
-    }
-
-    fn delete(&mut self, uuid: Uuid) {
-        let is_it = |record: &[u8]| matches!(decode(record), Some(Record::Message { message, .. }) if message.uuid == uuid);
-        self.history.retain(|record| !is_it(record));
-        for (_, _, record) in &mut self.log {
-            match decode(record) {
-                Some(Record::Message { message, .. }) if message.uuid == uuid => record.clear(),
-                Some(Record::Edit { edit, .. }) if edit.uuid == uuid => {
-                    *record = Record::Edit { edit, is_of_deleted: true }.encode();
-                }
-                _ => {}
-            }
-        }
+        true
     }
 }
 
 impl Model {
-    pub(super) fn frames_of(&self, stream: &str, retention: &Retention) -> Option<u32> {
-        match stream.starts_with('c') {
-            true => self.streams.contains_key(stream).then_some(retention.channel_frames),
-            false => Some(retention.user_frames),
+    /// Begins a new epoch of a stream that a node without a report may know better.
+    pub(super) fn open(&mut self, name: &str) {
+        let retire = self.term().retire;
+        if self.streams.get(name).is_some_and(|stream| stream.term < retire) {
+            self.retire(name);
         }
     }
 
-    pub(super) fn open(&mut self, name: &str, epoch: &str, settings: ScriptSettings) {
-        let term = self.term.clone().unwrap();
-        match self.streams.get(name) {
-            None => {
-                let stream = Stream::begin(epoch, self.next_stamp(), term.term, settings);
-                self.streams.insert(name.into(), stream);
-            }
-            Some(stream) if Some(stream.term) < term.retire => self.retire(name, epoch),
-            Some(_) => {}
-        }
-    }
-
-    pub(super) fn open_any(&mut self, name: &str, epoch: &str, settings: ScriptSettings) {
-        let settings = if name.starts_with('c') { settings } else { ScriptSettings::PRIVATE };
-        self.open(name, epoch, settings);
-    }
-
-    pub(super) fn retire(&mut self, name: &str, epoch: &str) {
-        let term = self.term.as_ref().unwrap().term;
-        let Some(stream) = self.streams.get_mut(name) else { return };
-        stream.previous = (std::mem::replace(&mut stream.epoch, epoch.into()), stream.offset);
+    pub(super) fn retire(&mut self, name: &str) {
+        let (term, epoch) = (self.term().term, self.sender.epoch.to_string());
+        let stream = self.streams.get_mut(name).unwrap();
+        stream.previous = (std::mem::replace(&mut stream.epoch, epoch), stream.offset);
         stream.term = term;
-        self.mail_entry(name, &[]);
+        let previous =
+            Position { epoch: Epoch::parse(&stream.previous.0).unwrap(), offset: stream.previous.1 };
+        self.note(name, &Record::EpochEnd { previous }.encode());
     }
 
-    fn mail_entry(&mut self, name: &str, record: &[u8]) {
-        let stream = &self.streams[name];
-        let entry = stream.entry(name, record);
-        for node in &stream.interested {
-            self.mail.entry(*node).or_default().extend_from_slice(&entry);
-        }
-    }
-
-    pub(super) fn append(&mut self, name: &str, record: &[u8], frames: u32) {
-        let stamp = self.next_stamp();
+    pub(super) fn raise_offset(&mut self, name: &str, offset: u64) {
+        let retention = self.sender.settings.retention;
+        let frames = if is_channel(name) { retention.channel_frames } else { retention.user_frames };
         let stream = self.streams.get_mut(name).unwrap();
-        stream.offset += 1;
-        stream.stamp = stamp;
-        stream.push(record, frames);
-        self.mail_entry(name, record);
-    }
-
-    pub(super) fn answer(&self, name: &str) -> Vec<u8> {
-        let Stream { epoch, offset, stamp, connections, .. } = &self.streams[name];
-        [&[0], epoch.as_bytes(), &offset.to_le_bytes(), &stamp.to_le_bytes(), &connections.to_le_bytes()]
-            .concat()
-    }
-
-    pub(super) fn append_history(&mut self, name: &str, record: &[u8], max: u32) {
-        let stream = self.streams.get_mut(name).unwrap();
-        let no_history =
-            matches!(decode(record), Some(Record::Message { message, .. }) if message.delivery.no_history);
-        if !stream.settings.store_history || no_history {
+        if offset <= stream.offset {
             return;
         }
-        let size = match stream.settings.history_size {
-            0 => max,
-            size => size.min(max),
-        };
-        stream.history.push_back(record.to_vec());
-        while stream.history.len() as u32 > size {
-            stream.history.pop_front();
-        }
-    }
-
-    pub(super) fn change(
-        &mut self,
-        name: &str,
-        epoch: &str,
-        record: &[u8],
-        retention: &Retention,
-    ) -> Vec<u8> {
-        let Some(frames) = self.frames_of(name, retention) else { return [&[1][..], &[0; 28]].concat() };
-        self.open(name, epoch, ScriptSettings::PRIVATE);
-        let stream = self.streams.get_mut(name).unwrap();
-        match decode(record) {
-            Some(Record::Edit { edit, .. }) => {
-                let log = stream.log.iter_mut().map(|(_, _, record)| record);
-                stream.history.iter_mut().chain(log).for_each(|old| Stream::edit(old, &edit));
-            }
-            Some(Record::Delete(delete)) => stream.delete(delete.uuid),
-            other => panic!("{other:?} changes nothing"),
-        }
-        self.append(name, record, frames);
-        self.answer(name)
-    }
-
-    pub(super) fn configure(&mut self, name: &str, settings: ScriptSettings) {
-        let stream = self.streams.get_mut(name).unwrap();
-        stream.settings = settings;
-        if !settings.store_frames {
+        if stream.settings.store_frames && offset - stream.offset <= frames.into() {
+            let stamp = stream.stamp;
+            stream.log.extend((stream.offset + 1..=offset).map(|offset| (offset, stamp, Vec::new())));
+        } else {
             stream.log.clear();
+            (stream.first, stream.floor) = (offset + 1, stream.stamp);
+        }
+        stream.offset = offset;
+    }
+
+    fn begin(&mut self, name: &str, settings: ScriptSettings, channel: Option<(Uuid, String)>, offset: u64) {
+        let (stamp, epoch, term) = (self.next_stamp(), self.sender.epoch.to_string(), self.term().term);
+        let stream = Stream {
+            epoch,
+            previous: (String::new(), 0),
+            offset,
+            first: offset + 1,
+            floor: stamp,
+            stamp,
+            term,
+            settings,
+            channel,
+            interested: Vec::new(),
+            connections: 0,
+            users: 0,
+            numbers: 0,
+            announced: 0,
+            log: VecDeque::new(),
+            history: VecDeque::new(),
+            members: BTreeMap::new(),
+        };
+        self.streams.insert(name.into(), stream);
+        self.plan_removal(name);
+    }
+
+    /// Opens a stream; that of a user begins if it is missing. Returns whether there is one.
+    pub(super) fn open_or_begin(&mut self, name: &str, offset: u64) -> bool {
+        if !self.streams.contains_key(name) && !is_channel(name) {
+            self.begin(name, ScriptSettings::PRIVATE, None, offset);
+        }
+        self.open(name);
+        self.streams.contains_key(name)
+    }
+
+    fn is_full(&self, more: usize) -> bool {
+        let channels = self.streams.keys().filter(|name| is_channel(name)).count();
+        let max = self.sender.settings.max_channels as usize;
+        more > 0 && max > 0 && channels + more > max
+    }
+
+    pub(super) fn open_channels(&mut self, channels: &[ChannelRecord]) -> Reply {
+        let missing = channels.iter().filter(|channel| !self.streams.contains_key(&channel.stream));
+        if self.is_full(missing.map(|channel| &channel.stream).collect::<BTreeSet<_>>().len()) {
+            return status("FULL");
+        }
+        for channel in channels {
+            match self.streams.contains_key(&channel.stream) {
+                true => {
+                    self.open(&channel.stream);
+                    self.raise_offset(&channel.stream, channel.offset);
+                }
+                false => self.begin_channel(channel),
+            }
+        }
+        status("OK")
+    }
+
+    fn begin_channel(&mut self, channel: &ChannelRecord) {
+        let about = (channel.uuid, channel.text.clone());
+        self.begin(&channel.stream, channel.settings, Some(about), channel.offset);
+    }
+
+    pub(super) fn configure(&mut self, channel: &ChannelRecord) -> Reply {
+        let name = &channel.stream;
+        if !self.streams.contains_key(name) {
+            if self.is_full(1) {
+                return status("FULL");
+            }
+            self.begin_channel(channel);
+            return status("OK");
+        }
+        self.open(name);
+        let stream = self.streams.get_mut(name).unwrap();
+        stream.settings = channel.settings;
+        stream.channel.as_mut().unwrap().1 = channel.text.clone();
+        if !channel.settings.store_frames {
+            stream.log.clear();
+            (stream.first, stream.floor) = (stream.offset + 1, stream.stamp);
+        }
+        self.note(name, &Record::Settings(channel.text.clone()).encode());
+        status("OK")
+    }
+
+    fn send(&mut self, name: &str, kind: u8, record: &[u8]) {
+        let stream = &self.streams[name];
+        let item = stream.item(name, kind, record);
+        for node in &stream.interested {
+            self.mail.entry(*node).or_default().extend_from_slice(&item);
+        }
+    }
+
+    pub(super) fn note(&mut self, name: &str, record: &[u8]) {
+        self.send(name, 1, record);
+    }
+
+    /// Returns whether the log keeps the record.
+    pub(super) fn append(&mut self, name: &str, record: &[u8]) -> bool {
+        let stamp = self.next_stamp();
+        let retention = self.sender.settings.retention;
+        let frames = if is_channel(name) { retention.channel_frames } else { retention.user_frames };
+        let stream = self.streams.get_mut(name).unwrap();
+        (stream.offset, stream.stamp) = (stream.offset + 1, stamp);
+        let is_kept = stream.push(record, frames);
+        self.send(name, 0, record);
+        is_kept
+    }
+
+    pub(super) fn announce(&mut self, name: &str, after: u64, record: &[u8]) -> Reply {
+        self.open(name);
+        match self.streams.get_mut(name) {
+            Some(stream) if stream.announced == after => {
+                stream.announced = stream.offset + 1;
+                self.append(name, record);
+                number(1_u32)
+            }
+            _ => number(0_u32),
         }
     }
 
     pub(super) fn set_interest(&mut self, node: NodeNumber, name: &str, is_on: bool) {
         let own = &mut self.own.entry(node).or_default().interests;
-        own.retain(|stream| stream != name);
-        let interested = &mut self.streams.get_mut(name).unwrap().interested;
-        interested.retain(|other| *other != node);
+        own.remove(name);
+        let Some(stream) = self.streams.get_mut(name) else { return };
+        stream.interested.retain(|other| *other != node);
         if is_on {
-            own.push(name.into());
-            interested.push(node);
+            own.insert(name.into());
+            stream.interested.push(node);
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn count(
-        &mut self,
-        node: NodeNumber,
-        name: &str,
-        user: &str,
-        connections: u32,
-        view: &str,
-        ids: &mut [u8; 16],
-        retention: &Retention,
-        is_quiet: bool,
-    ) {
-        let counts = &mut self.own.entry(node).or_default().counts;
-        let key = (name.to_owned(), user.to_owned());
-        let before = match connections {
-            0 => counts.remove(&key),
-            _ => counts.insert(key, connections),
-        };
-        let before = before.unwrap_or(0);
-        let stream = self.streams.get_mut(name).unwrap();
-        stream.connections = stream.connections + connections - before;
-        let total = stream.members.get(user).map_or(0, |member| member.connections);
-        let after = total + connections - before;
-        let shown = stream.members.get(user).map_or(view, |member| &member.view).to_owned();
-        match after {
-            0 => drop(stream.members.remove(user)),
-            _ => {
-                let member = Member { connections: after, view: shown.clone() };
-                stream.members.insert(user.into(), member);
-            }
+    pub(super) fn follow(&mut self, name: &str, after: u64, max_bytes: u32) -> Reply {
+        if !self.open_or_begin(name, after) {
+            return Reply::Nil;
         }
-        if (total == 0) == (after == 0) {
-            return;
-        }
-        stream.users = if after == 0 { stream.users - 1 } else { stream.users + 1 };
-        stream.roster += 1;
-        if !is_quiet && stream.settings.notify_presence {
-            let last = u32::from_be_bytes(ids[12..].try_into().unwrap()).wrapping_add(1);
-            ids[12..].copy_from_slice(&last.to_be_bytes());
-            let event = Record::Presence {
-                uuid: Uuid::from_bytes(*ids),
-                timestamp: Timestamp::from_unix_micros(self.clock as i64),
-                user: user.into(),
-                view: shown,
-                is_joined: after > 0,
-            };
-            self.append(name, &event.encode(), retention.channel_frames);
-        }
+        self.raise_offset(name, after);
+        self.set_interest(self.sender.node, name, true);
+        self.read(name, after, max_bytes, true, true)
+    }
+
+    /// The size of the first entry behind an offset, as `read` counts it; 0 if there is none.
+    pub fn entry_size(&self, name: &str, after: u64) -> u32 {
+        let mut entries = self.streams.get(name).into_iter().flat_map(|stream| &stream.log);
+        let entry = entries.find(|(offset, ..)| *offset > after);
+        entry.map_or(0, |(_, _, record)| record.len() as u32 + 16)
     }
 
     pub(super) fn read(
         &self,
         name: &str,
         after: u64,
+        max_bytes: u32,
         with_history: bool,
         with_members: bool,
-        max_bytes: u32,
     ) -> Reply {
         let Some(stream) = self.streams.get(name) else { return Reply::Nil };
-        let mut bytes = 0;
+        let mut size = 0;
         let entries =
             stream.log.iter().filter(|(offset, ..)| *offset > after).map(|(offset, stamp, record)| {
                 [&offset.to_le_bytes(), &stamp.to_le_bytes(), &record[..]].concat()
             });
         let entries = entries.take_while(|entry| {
-            let is_part = bytes < max_bytes;
-            bytes += entry.len() as u32;
+            let is_part = size < max_bytes;
+            size += entry.len() as u32;
             is_part
         });
-        let history = stream.history.iter().filter(|_| with_history).cloned().map(Reply::Bytes).collect();
+        let history = stream.history.iter().filter(|_| with_history).map(bytes).collect();
         let members = stream.members.iter().filter(|_| with_members);
-        let members = members.flat_map(|(user, member)| [Reply::text(user), Reply::Bytes(member.stored())]);
-        let number = |number: u64| Reply::Number(number as i64);
+        let members = members.flat_map(|(user, member)| [bytes(user), bytes(member.stored())]);
+        let (uuid, settings) = stream.channel.clone().unwrap_or_default();
         let fields = vec![
-            Reply::text(&stream.epoch),
+            bytes(&stream.epoch),
             number(stream.offset),
             number(stream.first),
             number(stream.floor),
             number(stream.stamp),
-            number(stream.settings.flags().into()),
-            number(stream.settings.history_size.into()),
-            number(stream.connections.into()),
-            number(stream.users.into()),
-            number(stream.roster),
-            Reply::text(&stream.previous.0),
+            number(stream.connections),
+            number(stream.users),
+            number(stream.numbers),
+            number(stream.announced),
+            bytes(uuid.to_string()),
+            bytes(settings),
+            bytes(&stream.previous.0),
             number(stream.previous.1),
         ];
         Reply::List(vec![

@@ -1,22 +1,29 @@
 -- Begins a new term if this Redis is not the one that the last call knew: after a restart, a failover, or without data.
--- ARGV: node or '0', the term that it knows, run id of Redis, epoch of the new term's stamps.
--- Returns: term, the last stamp that survived, epoch of stamps, state of the node.
+-- ARGV: the term that the node knows, run id of Redis, the greatest stamp that the node has seen.
+-- Returns: term, the last stamp that survived, epoch of stamps, state of the node or nil.
 
-local node, known, run, epoch = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local before = redis.call('HMGET', TERM, 'run', 'term', 'stamp')
+local known, run, stamp = tonumber(ARGV[FIRST]), ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
+local before = current_term()
 
-local function count_unreported(term)
-  local unreported, states = 0, redis.call('HVALS', NODES)
-  for _, state in ipairs(states) do
-    if tonumber(state) and tonumber(state) < term then unreported = unreported + 1 end
+-- All nodes that are known have reported in an earlier term, if at all.
+local function count_unreported()
+  local unreported = 0
+  for _, state in ipairs(redis.call('HVALS', NODES)) do
+    if tonumber(state) then unreported = unreported + 1 end
   end
   return unreported
 end
 
-if before[1] ~= run then
-  local term, base = math.max(tonumber(before[2] or '0'), known) + 1, before[3] or '0'
-  redis.call('HSET', TERM, 'run', run, 'term', term, 'base', base, 'stamp', base, 'store', epoch, 'unreported',
-    count_unreported(term))
+if before.run ~= run then
+  term = { number = math.max(before.number or 0, known) + 1, base = before.stamp or 0, stamp = before.stamp or 0 }
+  -- Without data there is nothing that could be compared with an earlier life.
+  term.retire = before.retire or term.number
+  term.store = before.store or string.sub(epoch, 1, 6)
+  redis.call('HSET', TERM, 'run', run, 'term', term.number, 'base', term.base, 'stamp', term.stamp, 'retire', term.retire,
+    'store', term.store, 'unreported', count_unreported(), 'resumed', now())
+  -- The clock of this Redis may be behind that of the last one.
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', BEATS, now(), '+inf')) do redis.call('ZADD', BEATS, now(), other) end
 end
-local now_known = redis.call('HMGET', TERM, 'term', 'base', 'store')
-return { now_known[1], now_known[2], now_known[3], redis.call('HGET', NODES, node) }
+raise_stamp(stamp)
+finish()
+return { term.number, term.base, term.store, redis.call('HGET', NODES, node) }

@@ -1,1 +1,38 @@
--- Makes a node the owner of a connection.
+-- Makes the node the owner of a connection that is new, its own, or without a living owner.
+-- ARGV: connection, user, data.
+-- Returns one of: NEW, generation; FOREIGN, if the connection belongs to another user; OWN, generation, after the data has
+-- been replaced; OTHER, owner, generation, data, if another node is the owner; TAKEN, generation, data, and nil or the
+-- delivery mark of the last owner: stamp, mark.
+
+local refused = refusal()
+if refused then return refused end
+
+local conn, user, data = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
+
+-- The mark before the last one: what the node had delivered then has had the time to arrive.
+local function mark_of(owner)
+  local stored = redis.call('GET', prefix .. 'mark:' .. owner)
+  if not stored then return false end
+  local _, stamp, length = struct.unpack('<I8I8I4', stored)
+  return stamp > 0 and { stamp, string.sub(stored, 21, 20 + length) }
+end
+
+local row = find_row(conn)
+local reply
+if not row then
+  row = { conn = conn, key = prefix .. 'conn:' .. conn, owner = '0' }
+  redis.call('HSET', row.key, 'user', user, 'data', data)
+  reply = { 'NEW', own(row) }
+elseif row.user ~= user then
+  reply = { 'FOREIGN' }
+elseif row.owner == node then
+  redis.call('HSET', row.key, 'data', data)
+  reply = { 'OWN', row.generation }
+elseif is_known(row.owner) then
+  reply = { 'OTHER', tonumber(row.owner), row.generation, row.data }
+else
+  local last_owner = row.owner == '0' and row.last_owner or row.owner
+  reply = { 'TAKEN', own(row), row.data, mark_of(last_owner) }
+end
+finish()
+return reply

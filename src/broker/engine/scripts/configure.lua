@@ -1,15 +1,23 @@
--- Sets the settings of a channel, and publishes them to the nodes.
--- ARGV: node, epoch for a new channel, maximum frames, stream, flags, history size, record.
+-- Sets the settings of a channel, which begins if it is missing, and notifies the nodes.
+-- ARGV: those of channel.lua.
+-- Returns OK, or FULL if there would be too many channels; nothing was done then.
 
-local node, epoch, max_frames, name, record = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[7]
-local settings = { flags = tonumber(ARGV[5]), history = tonumber(ARGV[6]) }
+local refused = refusal()
+if refused then return refused end
 
-local refused = refusal(node)
-if refused then return redis.status_reply(refused) end
-
-local stream = open(name, epoch, settings)
-stream.flags, stream.history = settings.flags, settings.history
-if not has(stream.flags, STORE_FRAMES) then redis.call('DEL', prefix .. 'log:' .. name) end
-append(stream, record, max_frames)
+local channel = channel_at(FIRST)
+local stream = open(channel.name)
+if not stream then
+  if is_full(1) then return redis.status_reply('FULL') end
+  begin_channel(channel)
+else
+  for _, field in ipairs({ 'flags', 'history', 'settings' }) do change(stream, field, channel[field]) end
+  if not has(channel.flags, STORE_FRAMES) then
+    redis.call('DEL', prefix .. 'log:' .. channel.name)
+    change(stream, 'first', stream.offset + 1)
+    change(stream, 'floor', stream.stamp)
+  end
+  send(stream, NOTE, record(SETTINGS, NO_UUID, 0, text(channel.settings)))
+end
 save_streams()
-return redis.status_reply('OK')
+return OK

@@ -1,55 +1,49 @@
--- How many connections of a user each node counts in a stream, and who is present.
+-- How many connections of a user each node has in a stream, and who is present.
 
-local function size(bytes) return bytes == false and 0 or (struct.unpack('<I4', bytes)) end
-
--- Makes uuids of the one that the caller drew.
-local function uuids(seed)
-  local counter = struct.unpack('>I4', string.sub(seed, 13))
-  return function()
-    counter = (counter + 1) % 4294967296
-    return string.sub(seed, 1, 12) .. struct.pack('>I4', counter)
-  end
+-- The version of a user's record and what streams show of the user; `view` if there is no record.
+local function shown(user, view)
+  local stored = redis.call('GET', prefix .. 'user:' .. user)
+  if not stored then return struct.pack('<I8', 0) .. view end
+  local length = struct.unpack('<I4', stored, 9)
+  return string.sub(stored, 1, 8) .. string.sub(stored, 13, 12 + length)
 end
 
-local function presence(kind, uuid, user, view)
-  return '\1' .. string.char(kind) .. '\0' .. uuid .. struct.pack('<I8I8', now(), 0) .. text(user) .. text(view)
+-- Sends a change of the numbers. Users that join and part are entries where members learn of each of them.
+local function send_numbers(stream, kind, user, view, is_quiet)
+  if kind == NUMBERS then return send(stream, NOTE, record(NUMBERS, NO_UUID, 0, '')) end
+  local event = record(kind, next_uuid(), now(), text(user) .. view)
+  local is_event = has(stream.flags, NOTIFY_PRESENCE) and not has(stream.flags, QUIET_PRESENCE) and not is_quiet
+  if is_event then append(stream, event) else send(stream, NOTE, event) end
 end
 
--- States that a node counts this many connections. The first and the last one of a user in the cluster are published.
-local function count(node, stream, user, connections, view, next_uuid, max_frames, is_quiet)
-  local own, field = prefix .. 'own:' .. node, 'm' .. stream.name .. '\0' .. user
-  local members = prefix .. 'members:' .. stream.name
-  local before = tonumber(redis.call('HGET', own, field) or '0')
-  local member = redis.call('HGET', members, user)
-  local total = size(member)
-  local after = total + connections - before
-  if connections == before then return end
-  if connections > 0 then redis.call('HSET', own, field, connections) else redis.call('HDEL', own, field) end
-  stream.is_changed, stream.connections = true, stream.connections + connections - before
-  if after > 0 then
-    local rest = member and string.sub(member, 5) or struct.pack('<I8', 0) .. view
-    redis.call('HSET', members, user, struct.pack('<I4', after) .. rest)
+-- Stores how many connections a user has in a stream, if any.
+local function store_member(stream, user, connections, rest)
+  local members, channels = prefix .. 'members:' .. stream.name, prefix .. 'in:' .. user
+  if connections > 0 then
+    redis.call('HSET', members, user, struct.pack('<I4', connections) .. rest)
+    if is_channel(stream.name) then redis.call('HSET', channels, stream.name, connections) end
   else
     redis.call('HDEL', members, user)
-  end
-  if (total == 0) == (after == 0) then return end
-  stream.users, stream.roster = stream.users + (after == 0 and -1 or 1), stream.roster + 1
-  if not is_quiet and has(stream.flags, NOTIFY_PRESENCE) then
-    local shown = member and string.sub(member, 13) or view
-    append(stream, presence(after == 0 and PARTED or JOINED, next_uuid(), user, shown), max_frames)
+    if is_channel(stream.name) then redis.call('HDEL', channels, stream.name) end
   end
 end
 
--- States whether a node has members of a stream, and so receives its entries.
-local function interest(node, stream, is_on)
-  local nodes = {}
-  each_interested(stream, function(other) if other ~= node then table.insert(nodes, other) end end)
-  local own = prefix .. 'own:' .. node
-  if is_on then
-    table.insert(nodes, node)
-    redis.call('HSET', own, 'i' .. stream.name, '1')
-  else
-    redis.call('HDEL', own, 'i' .. stream.name)
-  end
-  stream.interested, stream.is_changed = table.concat(nodes, ' '), true
+-- States that a node has this many connections of a user in a stream.
+local function count(holder, stream, user, connections, view, is_quiet)
+  local own, field = prefix .. 'own:' .. holder, 'm' .. stream.name .. '\0' .. user
+  local before = tonumber(redis.call('HGET', own, field) or '0')
+  if connections == before then return end
+  if connections > 0 then redis.call('HSET', own, field, connections) else redis.call('HDEL', own, field) end
+  local member = redis.call('HGET', prefix .. 'members:' .. stream.name, user)
+  local total = member and struct.unpack('<I4', member) or 0
+  local after, rest = total + connections - before, member and string.sub(member, 5) or shown(user, view)
+  store_member(stream, user, after, rest)
+  local was_empty = stream.connections == 0
+  change(stream, 'connections', stream.connections + connections - before)
+  change(stream, 'numbers', stream.numbers + 1)
+  local kind = total == 0 and JOINED or after == 0 and PARTED or NUMBERS
+  if kind ~= NUMBERS then change(stream, 'users', stream.users + (kind == JOINED and 1 or -1)) end
+  if stream.connections == 0 then plan_removal(stream.name)
+  elseif was_empty then redis.call('ZREM', EXPIRY, 's' .. stream.name) end
+  send_numbers(stream, kind, user, string.sub(rest, 9), is_quiet)
 end

@@ -1,99 +1,161 @@
 -- Streams: channels (their names begin with "c") and the private messages of a user ("u").
 
--- `first` is the first offset in the log, `floor` the stamp of the entry before it, `stamp` that of the last entry.
-local NUMBERS = { 'offset', 'first', 'floor', 'stamp', 'term', 'flags', 'history', 'connections', 'users', 'roster',
-  'previous_offset' }
-local TEXTS = { 'epoch', 'interested', 'previous_epoch' }
-local NOTIFY_PRESENCE, STORE_HISTORY, STORE_FRAMES = 1, 2, 4
+-- `first` is the first offset in the log, `floor` the stamp of the entry before it, `stamp` that of the last entry. The
+-- numbers are one field of the hash, `counters`, because Redis takes most of the time of a call for finding fields and for
+-- numbers as text.
+local TEXTS = { epoch = 'epoch', interested = 'interested', previous_epoch = 'previous_epoch', uuid = 'uuid',
+  settings = 'settings' }
+local COUNTERS = '<I8I8I8I8I8I8I8I8I8I8I8I8'
+local NOTIFY_PRESENCE, STORE_HISTORY, STORE_FRAMES, NOTIFY_STATE, QUIET_PRESENCE = 1, 2, 4, 8, 16
+local CHANNELS = prefix .. 'channels'
+local ENTRY, NOTE = '\1\0', '\1\1'
 
 local streams = {}
 
 local function has(flags, flag) return flags % (2 * flag) >= flag end
 
--- The state of a stream, or nil if there is none.
+local function is_channel(name) return string.byte(name) == 99 end
+
+-- A stream, or nil if there is none.
 local function find(name)
   if streams[name] then return streams[name] end
-  local stream = { name = name, key = prefix .. 's:' .. name }
-  local values = redis.call('HMGET', stream.key, unpack(TEXTS))
+  local key = prefix .. 's:' .. name
+  local values = redis.call('HMGET', key, 'epoch', 'interested', 'previous_epoch', 'counters')
   if not values[1] then return nil end
-  for i, field in ipairs(TEXTS) do stream[field] = values[i] end
-  values = redis.call('HMGET', stream.key, unpack(NUMBERS))
-  for i, field in ipairs(NUMBERS) do stream[field] = tonumber(values[i]) end
+  local stream = { name = name, key = key, changed = {}, epoch = values[1], interested = values[2],
+    previous_epoch = values[3] }
+  stream.previous_offset, stream.offset, stream.first, stream.floor, stream.stamp, stream.term, stream.flags,
+    stream.history, stream.connections, stream.users, stream.numbers, stream.announced = struct.unpack(COUNTERS, values[4])
   streams[name] = stream
   return stream
 end
 
--- Calls `act` with the number of each node that has members of the stream.
-local function each_interested(stream, act)
-  for node in string.gmatch(stream.interested, '%d+') do act(node) end
+local function change(stream, field, value)
+  stream[field], stream.changed[TEXTS[field] or 'counters'] = value, true
 end
 
-local function text(bytes) return struct.pack('<I4', #bytes) .. bytes end
-
--- What nodes receive of a stream; src/broker/engine/entry.rs reads it.
-local function encode(stream, stamp, record)
-  return text('\1' .. text(stream.name) .. stream.epoch
-    .. struct.pack('<I8I8I8I4I4', stream.offset, stamp, stream.roster, stream.connections, stream.users) .. record)
-end
-
--- Ends the epoch of a stream, because entries may be lost that a node has seen.
-local function retire(stream, epoch, term)
-  stream.previous_epoch, stream.previous_offset = stream.epoch, stream.offset
-  stream.epoch, stream.term, stream.is_changed = epoch, term, true
-  each_interested(stream, function(node) deliver(node, encode(stream, stream.stamp, '')) end)
-end
-
--- Begins a stream that is missing, and a new epoch of one that a node without a report may know better.
-local function open(name, epoch, defaults)
-  local stream = find(name)
-  local term = redis.call('HMGET', TERM, 'term', 'retire')
-  if not stream then
-    local stamp = next_stamp()
-    stream = {
-      name = name, key = prefix .. 's:' .. name, epoch = epoch, interested = '', previous_epoch = '', previous_offset = 0,
-      offset = 0, first = 1, floor = stamp, stamp = stamp, term = tonumber(term[1]), flags = defaults.flags,
-      history = defaults.history, connections = 0, users = 0, roster = 0, is_changed = true,
-    }
-    streams[name] = stream
-    redis.call('SADD', prefix .. 'streams', name)
-  elseif stream.term < tonumber(term[2] or '0') then
-    retire(stream, epoch, tonumber(term[1]))
-  end
-  return stream
-end
-
--- Appends an entry, and delivers it to all nodes that have members.
-local function append(stream, record, max_frames)
-  stream.offset, stream.stamp, stream.is_changed = stream.offset + 1, next_stamp(), true
-  local log = prefix .. 'log:' .. stream.name
-  if not has(stream.flags, STORE_FRAMES) then
-    stream.first, stream.floor = stream.offset + 1, stream.stamp
-  else
-    local length = redis.call('RPUSH', log, struct.pack('<I8I8', stream.offset, stream.stamp) .. record)
-    -- Trimmed seldom, because each time costs as much as an append.
-    if length > max_frames + math.floor(max_frames / 8) then
-      local last_trimmed = redis.call('LINDEX', log, length - max_frames - 1)
-      redis.call('LTRIM', log, -max_frames, -1)
-      stream.first, stream.floor = stream.offset + 1 - max_frames, struct.unpack('<I8', last_trimmed, 9)
-    end
-  end
-  local entry = encode(stream, stream.stamp, record)
-  each_interested(stream, function(node) deliver(node, entry) end)
-  return stream.offset, stream.stamp
+local function counters(stream)
+  return struct.pack(COUNTERS, stream.previous_offset, stream.offset, stream.first, stream.floor, stream.stamp, stream.term,
+    stream.flags, stream.history, stream.connections, stream.users, stream.numbers, stream.announced)
 end
 
 local function save_streams()
   for _, stream in pairs(streams) do
-    if stream.is_changed then
-      local values = {}
-      for _, fields in ipairs({ TEXTS, NUMBERS }) do
-        for _, field in ipairs(fields) do
-          table.insert(values, field)
-          table.insert(values, stream[field])
-        end
-      end
-      redis.call('HSET', stream.key, unpack(values))
+    local values = {}
+    for field in pairs(stream.changed) do
+      table.insert(values, field)
+      table.insert(values, field == 'counters' and counters(stream) or stream[field])
     end
+    if values[1] then redis.call('HSET', stream.key, unpack(values)) end
   end
   finish()
+end
+
+-- Delivers a record to all nodes that follow the stream; src/broker/engine/entry.rs reads it.
+local function send(stream, kind, bytes)
+  if stream.interested == '' then return end
+  local item = text(kind .. text(stream.name) .. stream.epoch
+    .. struct.pack('<I8I8I8I4I4', stream.offset, stream.stamp, stream.numbers, stream.connections, stream.users) .. bytes)
+  for to in string.gmatch(stream.interested, '%d+') do deliver(to, item) end
+end
+
+-- Ends the epoch of a stream, because entries may be lost that a node has seen.
+local function retire(stream)
+  local previous = stream.epoch
+  change(stream, 'previous_epoch', previous)
+  change(stream, 'previous_offset', stream.offset)
+  change(stream, 'epoch', epoch)
+  change(stream, 'term', current_term().number)
+  send(stream, NOTE, record(EPOCH_END, NO_UUID, 0, text(previous) .. number_field(stream.offset)))
+end
+
+-- Continues a stream behind an offset that a node has seen, so that offsets never go back for its members. What is lost
+-- in between is empty.
+local function raise_offset(stream, offset)
+  local lost, log = offset - stream.offset, prefix .. 'log:' .. stream.name
+  if lost <= 0 then return end
+  local frames = is_channel(stream.name) and max_channel_frames or max_user_frames
+  if has(stream.flags, STORE_FRAMES) and lost <= frames then
+    for i = 1, lost do redis.call('RPUSH', log, struct.pack('<I8I8', stream.offset + i, stream.stamp)) end
+  else
+    redis.call('DEL', log)
+    change(stream, 'first', offset + 1)
+    change(stream, 'floor', stream.stamp)
+  end
+  change(stream, 'offset', offset)
+end
+
+-- A stream, or nil if there is none. Its epoch ends if a node without a report may know more entries of it.
+local function open(name)
+  local stream = find(name)
+  if stream and stream.term < current_term().retire then retire(stream) end
+  return stream
+end
+
+-- How long a stream is kept without connections, in µs; nil means forever.
+local function idle_time(name)
+  if not is_channel(name) then return user_idle_ms * 1000 end
+  if channel_idle_ms > 0 then return channel_idle_ms * 1000 end
+end
+
+-- Plans the removal of a stream without connections.
+local function plan_removal(name)
+  local idle = idle_time(name)
+  if idle then redis.call('ZADD', EXPIRY, now() + idle, 's' .. name) end
+end
+
+-- Begins a stream that is missing, behind an offset.
+local function begin(name, flags, history, offset)
+  local stamp = next_stamp()
+  local stream = {
+    name = name, key = prefix .. 's:' .. name, epoch = epoch, interested = '', previous_epoch = '',
+    previous_offset = 0, offset = offset, first = offset + 1, floor = stamp, stamp = stamp, term = current_term().number, flags = flags,
+    history = history, connections = 0, users = 0, numbers = 0, announced = 0,
+    changed = { epoch = true, interested = true, previous_epoch = true, counters = true },
+  }
+  streams[name] = stream
+  if is_channel(name) then redis.call('SADD', CHANNELS, name) end
+  plan_removal(name)
+  return stream
+end
+
+-- The private stream of a user. If it is missing, it begins behind an offset.
+local function open_private(name, offset) return open(name) or begin(name, STORE_FRAMES, 0, offset) end
+
+-- Appends an entry, and delivers it. Returns whether the log keeps it.
+local function append(stream, bytes)
+  change(stream, 'offset', stream.offset + 1)
+  change(stream, 'stamp', next_stamp())
+  local log, frames = prefix .. 'log:' .. stream.name, is_channel(stream.name) and max_channel_frames or max_user_frames
+  local is_kept = has(stream.flags, STORE_FRAMES) and frames > 0
+  if is_kept then
+    local length = redis.call('RPUSH', log, struct.pack('<I8I8', stream.offset, stream.stamp) .. bytes)
+    -- Trimmed seldom, because each time costs as much as an append.
+    if length > frames + math.floor(frames / 8) then
+      local last_trimmed = redis.call('LINDEX', log, length - frames - 1)
+      redis.call('LTRIM', log, -frames, -1)
+      change(stream, 'first', stream.offset + 1 - frames)
+      change(stream, 'floor', (struct.unpack('<I8', last_trimmed, 9)))
+    end
+  else
+    change(stream, 'first', stream.offset + 1)
+    change(stream, 'floor', stream.stamp)
+  end
+  send(stream, ENTRY, bytes)
+  return is_kept
+end
+
+-- States whether a node follows a stream, and so receives what happens in it.
+local function follow(follower, stream, is_on)
+  local field, others = 'i' .. stream.name, {}
+  for other in string.gmatch(stream.interested, '%d+') do
+    if other ~= follower then table.insert(others, other) end
+  end
+  if is_on then
+    table.insert(others, follower)
+    redis.call('HSET', prefix .. 'own:' .. follower, field, '1')
+  else
+    redis.call('HDEL', prefix .. 'own:' .. follower, field)
+  end
+  change(stream, 'interested', table.concat(others, ' '))
 end

@@ -1,19 +1,25 @@
--- Removes what a dead node held, in parts. Its members part, unless another node counts them.
--- ARGV: node, '1' if no event is published, uuid, maximum frames of a channel.
--- Returns how much is left.
+-- Removes what a dead node held, in parts. Its members part, unless another node has connections of them. A node that leaves
+-- removes what it holds itself.
+-- ARGV: number of the dead node, '1' if no presence event is published.
+-- Returns how much is left; ALIVE if it is another node that is not dead; SETTLING as long as nodes have not reported.
 
-local SOME = 200
-local node, is_quiet, max_frames = ARGV[1], ARGV[2] == '1', tonumber(ARGV[4])
-local term, reported = tonumber(redis.call('HGET', TERM, 'term')), tonumber(redis.call('HGET', NODES, node))
+local SOME, REMEMBERED_US = 200, 3600000000
+local dead, is_quiet = ARGV[FIRST], ARGV[FIRST + 1] == '1'
+local own, current, state = prefix .. 'own:' .. dead, current_term(), redis.call('HGET', NODES, dead)
+if not state then return 0 end
+local reported = tonumber(state)
+if reported and dead ~= node and redis.call('SISMEMBER', DEAD, dead) == 0 then return redis.status_reply('ALIVE') end
+
 -- It may have seen entries that no other node has seen, and that a failover lost: no epoch can be trusted.
-if reported and reported < term then
-  redis.call('HSET', TERM, 'retire', term)
-  redis.call('HINCRBY', TERM, 'unreported', -1)
+if reported and reported < current.number then
+  current.retire, current.unreported = current.number, current.unreported - 1
+  redis.call('HSET', TERM, 'retire', current.number, 'store', string.sub(epoch, 1, 6), 'unreported', current.unreported)
 end
-redis.call('HSET', NODES, node, 'swept')
+redis.call('HSET', NODES, dead, 'swept')
+if current.unreported > 0 then return redis.status_reply('SETTLING') end
 
 -- Some fields, at least one if there is one. The ones of earlier calls are gone, so that each call begins from the start.
-local function some_fields(own)
+local function some_fields()
   local cursor, found = '0', {}
   repeat
     local scanned = redis.call('HSCAN', own, cursor, 'COUNT', SOME)
@@ -24,21 +30,34 @@ local function some_fields(own)
   return found
 end
 
-local own, next_uuid = prefix .. 'own:' .. node, uuids(ARGV[3])
-for _, field in ipairs(some_fields(own)) do
+-- The row of a connection stays for a while, for a client that returns.
+local function free_row(conn)
+  local key = prefix .. 'conn:' .. conn
+  if redis.call('HGET', key, 'owner') ~= dead then return end
+  redis.call('HSET', key, 'owner', '0', 'last_owner', dead)
+  redis.call('ZADD', EXPIRY, now() + grace_ms * 1000, 'k' .. conn)
+end
+
+for _, field in ipairs(some_fields()) do
   local kind, rest = string.sub(field, 1, 1), string.sub(field, 2)
   if kind == 'i' then
     local stream = find(rest)
-    if stream then interest(node, stream, false) else redis.call('HDEL', own, field) end
+    if stream then follow(dead, stream, false) end
   elseif kind == 'm' then
     local at = string.find(rest, '\0', 1, true)
-    local stream = find(string.sub(rest, 1, at - 1))
-    if stream then
-      count(node, stream, string.sub(rest, at + 1), 0, '', next_uuid, max_frames, is_quiet)
-    else
-      redis.call('HDEL', own, field)
-    end
+    local stream = open(string.sub(rest, 1, at - 1))
+    if stream then count(dead, stream, string.sub(rest, at + 1), 0, '', is_quiet) end
+  else
+    free_row(rest)
   end
+  redis.call('HDEL', own, field)
+end
+local left = redis.call('HLEN', own)
+if left == 0 then
+  redis.call('SREM', DEAD, dead)
+  redis.call('ZREM', BEATS, dead)
+  redis.call('HDEL', INFO, dead)
+  redis.call('ZADD', EXPIRY, now() + REMEMBERED_US, 'n' .. dead)
 end
 save_streams()
-return redis.call('HLEN', own)
+return left

@@ -1,0 +1,292 @@
+//! How a node joins: it connects, checks the server, loads the scripts, and gets or keeps its number.
+
+use super::super::call::{Call, NodeNumber, Sender};
+use super::super::reply::Reply;
+use super::connection::{self, Connection, command, load_commands};
+use super::handle::Shared;
+use super::liveness::{Adopted, Attempt};
+use super::pushes::{PushSender, Pushes};
+use super::{LinkSettings, run};
+use crate::protocol::ids::Epoch;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, Value, cmd,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// How long an attempt waits for the server to accept the connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+
+/// The connection that a link had before.
+#[derive(Clone, Debug)]
+pub struct Former {
+    /// The run id of the server.
+    pub run: String,
+    /// The server's id of the connection.
+    pub client: i64,
+}
+
+/// What an attempt needs.
+#[derive(Debug)]
+pub struct Joining {
+    pub settings: Arc<LinkSettings>,
+    pub shared: Arc<Shared>,
+    pub attempt: Attempt,
+    pub former: Option<Former>,
+    pub boot: Uuid,
+    /// What other nodes show of this one, as JSON.
+    pub info: String,
+    /// The number of the attempt, which selects the address.
+    pub count: u32,
+}
+
+/// A node that has joined.
+pub struct Joined {
+    pub connection: Connection,
+    pub adopted: Adopted,
+    pub attempt: Attempt,
+    pub former: Former,
+    /// Name, version and address of the server.
+    pub server: String,
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub struct JoinError {
+    /// For the log. Contains no secret.
+    pub text: String,
+    /// The attempt, if Redis may have learned the fresh number.
+    pub enlisted: Option<Attempt>,
+}
+
+impl From<String> for JoinError {
+    fn from(text: String) -> Self {
+        Self { text, enlisted: None }
+    }
+}
+
+/// Where the master is. Asked at each attempt, because it may move.
+pub fn master(settings: &LinkSettings, count: u32) -> Result<ConnectionInfo, String> {
+    let url =
+        settings.urls.get(count as usize % settings.urls.len().max(1)).ok_or("no address of Redis is set")?;
+    // The error does not repeat the address, which may contain a password.
+    let info = url.as_str().into_connection_info().map_err(|_| "an address of Redis is malformed")?;
+    let mut login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    if let Some(password) = &settings.password {
+        login = login.set_password(password);
+    }
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    Ok(info.set_redis_settings(login).set_tcp_settings(tcp))
+}
+
+/// The server, as it describes itself.
+struct Server {
+    run: String,
+    name: String,
+    client: i64,
+}
+
+/// A conversation before the node has joined.
+struct Talk {
+    redis: MultiplexedConnection,
+    partition: String,
+    sender: Sender,
+}
+
+impl Joining {
+    /// Joins, or fails within some seconds.
+    pub async fn join(self) -> Result<Joined, JoinError> {
+        let info = master(&self.settings, self.count)?;
+        let address = info.addr().to_string();
+        let pushes = Pushes::new(self.settings.pending_bytes);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_LIMIT))
+            .set_response_timeout(None)
+            .set_push_sender(PushSender(pushes.clone()));
+        let client = Client::open(info).map_err(|error| error.to_string())?;
+        let redis = client.get_multiplexed_async_connection_with_config(&config).await;
+        let redis = redis.map_err(|error| format!("{address}: {error}"))?;
+        let mut talk = Talk { redis, partition: self.settings.partition(), sender: self.sender() };
+        let server = talk.check().await.map_err(|text| format!("{address}: {text}"))?;
+        talk.end_former(self.former.as_ref(), &server).await?;
+        talk.load().await?;
+        let adopted = talk.adopt(&self, &server).await?;
+        self.report(&mut talk, &adopted).await?;
+        self.enlist(&mut talk, &adopted).await?;
+        Ok(Joined {
+            connection: Connection::new(talk.redis, pushes),
+            adopted,
+            attempt: self.attempt,
+            former: Former { run: server.run, client: server.client },
+            server: format!("{} at {address}", server.name),
+        })
+    }
+
+    fn sender(&self) -> Sender {
+        Sender {
+            node: self.attempt.node,
+            boot: self.boot,
+            number: 0,
+            epoch: Epoch::new(rand::random()),
+            seed: Uuid::new_v4(),
+            settings: self.settings.constants,
+        }
+    }
+
+    /// States which streams have lost entries, so that their epochs end before any node appends to them.
+    async fn report(&self, talk: &mut Talk, adopted: &Adopted) -> Result<(), JoinError> {
+        if !self.attempt.must_report(adopted) {
+            return Ok(());
+        }
+        let streams = self.shared.seen.streams_after(adopted.base);
+        self.shared.counters.reported_streams.add(streams.len() as u64);
+        Ok(talk.require_ok(&Call::Report { stamp: self.shared.seen.greatest(), streams }).await?)
+    }
+
+    /// Subscribes to the mailbox, and makes a new number known if the node needs one.
+    async fn enlist(&self, talk: &mut Talk, adopted: &Adopted) -> Result<(), JoinError> {
+        let must_enlist = self.attempt.must_enlist(adopted);
+        let node = if must_enlist { self.attempt.fresh } else { self.attempt.node };
+        talk.sender.node = node;
+        talk.subscribe(node).await?;
+        if !must_enlist {
+            return Ok(());
+        }
+        let call = Call::Enlist { earlier: self.attempt.node, info: self.info.clone() };
+        let enlisted = talk.require_ok(&call).await;
+        enlisted.map_err(|text| JoinError { text, enlisted: Some(self.attempt.clone()) })
+    }
+}
+
+impl Talk {
+    /// Runs commands. An error of one of them is an error of all.
+    async fn ask(&mut self, commands: Vec<Cmd>) -> Result<Vec<Value>, String> {
+        let values = timeout(run::UNANSWERED_LIMIT, connection::run(&mut self.redis, commands)).await;
+        let values = values.map_err(|_| "Redis does not answer")?.map_err(|error| error.to_string())?;
+        let error = values.iter().find_map(|value| match value {
+            Value::ServerError(error) => {
+                Some(format!("{} {}", error.code(), error.details().unwrap_or_default()))
+            }
+            _ => None,
+        });
+        error.map_or(Ok(values), Err)
+    }
+
+    async fn call(&mut self, call: &Call) -> Result<Reply, String> {
+        let values = self.ask(vec![command(&self.partition, call, &self.sender)]).await?;
+        let reply = values.into_iter().next().and_then(Reply::read);
+        reply.ok_or_else(|| format!("malformed reply of the script {:?}", call.script()))
+    }
+
+    async fn require_ok(&mut self, call: &Call) -> Result<(), String> {
+        let reply = self.call(call).await?;
+        if reply.is_ok() { Ok(()) } else { Err(format!("{:?} was refused: {reply:?}", call.script())) }
+    }
+
+    /// Checks version and role.
+    async fn check(&mut self) -> Result<Server, String> {
+        let role = cmd("ROLE");
+        let mut info = cmd("INFO");
+        info.arg("server");
+        let mut client = cmd("CLIENT");
+        client.arg("ID");
+        let commands = vec![info, role, client];
+        let values = self.ask(commands).await?;
+        let [info, Value::Array(role), Value::Int(client)] = values.as_slice() else {
+            return Err("the server does not describe itself as Redis does".into());
+        };
+        let (run, name) = read_info(&text(info).unwrap_or_default())?;
+        match role.first().and_then(text).as_deref() {
+            Some("master") => Ok(Server { run, name, client: *client }),
+            Some(role) => Err(format!("the server is not a master, its role is {role}")),
+            None => Err("the server does not state its role".into()),
+        }
+    }
+
+    /// Ends the former connection in the server, so that no call of it that the server has not read yet runs after
+    /// the calls of this one.
+    async fn end_former(&mut self, former: Option<&Former>, server: &Server) -> Result<(), String> {
+        let Some(former) = former.filter(|former| former.run == server.run) else {
+            return Ok(());
+        };
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL").arg("ID").arg(former.client);
+        // Without the permission the node works as well, except in this rare case.
+        let ended = timeout(run::UNANSWERED_LIMIT, self.redis.send_packed_command(&kill)).await;
+        ended.map_err(|_| "Redis does not answer")?.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    async fn load(&mut self) -> Result<(), String> {
+        self.ask(load_commands()).await.map(drop)
+    }
+
+    async fn adopt(&mut self, joining: &Joining, server: &Server) -> Result<Adopted, String> {
+        let (known_term, stamp) = (joining.attempt.known_term, joining.shared.seen.greatest());
+        let reply = self.call(&Call::Adopt { known_term, run: server.run.clone(), stamp }).await?;
+        Adopted::read(&reply).ok_or_else(|| format!("malformed reply to Adopt: {reply:?}"))
+    }
+
+    async fn subscribe(&mut self, node: NodeNumber) -> Result<(), String> {
+        let mut subscribe = cmd("SSUBSCRIBE");
+        subscribe.arg(format!("{}box:{node}", self.partition));
+        self.ask(vec![subscribe]).await.map(drop)
+    }
+}
+
+/// The run id, and the name with the version, of a server that is new enough.
+fn read_info(info: &str) -> Result<(String, String), String> {
+    let field =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let (name, version, least) = match field("valkey_version") {
+        Some(version) => ("Valkey", version, (7, 2)),
+        None => ("Redis", field("redis_version").ok_or("the server does not state its version")?, (7, 0)),
+    };
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found < least {
+        let (major, minor) = least;
+        return Err(format!(
+            "the server is {name} {version}, the least supported version is {major}.{minor}"
+        ));
+    }
+    let run = field("run_id").ok_or("the server does not state its run id")?;
+    Ok((run.to_owned(), format!("{name} {version}")))
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused_by_name() {
+        let redis =
+            |version: &str| read_info(&format!("# Server\r\nredis_version:{version}\r\nrun_id:r\r\n"));
+        assert_eq!(redis("7.0.15"), Ok(("r".into(), "Redis 7.0.15".into())));
+        assert!(redis("6.2.14").unwrap_err().contains("Redis 6.2.14"));
+        let valkey = |version: &str| {
+            read_info(&format!("redis_version:7.2.4\r\nvalkey_version:{version}\r\nrun_id:r\r\n"))
+        };
+        assert_eq!(valkey("8.0.1"), Ok(("r".into(), "Valkey 8.0.1".into())));
+        assert!(valkey("7.1.0").is_err());
+        assert!(read_info("redis_version:7.0.0\r\n").is_err());
+    }
+
+    #[test]
+    fn errors_contain_no_password() {
+        let settings = super::super::harness_tests::settings("redis://:se=cret@[bad");
+        assert!(!master(&settings, 0).unwrap_err().contains("cret"));
+        assert!(!format!("{settings:?}").contains("cret"));
+    }
+}
