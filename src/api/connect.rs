@@ -72,7 +72,7 @@ fn read(fields: &mut Fields<'_>) -> Option<ConnectRequest> {
         channels: fields.read(&CHANNELS).unwrap_or_default(),
         fresh_user_state: entries(fields, &FRESH_USER_STATE),
         user_state: entries(fields, &USER_STATE),
-        state_public_keys: fields.read(&STATE_PUBLIC_KEYS).unwrap_or_default(),
+        state_public_keys: Some(fields.read(&STATE_PUBLIC_KEYS).unwrap_or_default()),
         channel_configs: fields.read(&CHANNEL_CONFIGS).unwrap_or_default(),
         // Checked after all other fields have been read, because errors are reported together.
         username: username?,

@@ -247,7 +247,8 @@ impl Request<'_> {
             let (delivery, message) = (item.delivery().clone(), item.message_in_history());
             Some((PublishedItem { delivery, message, receipt: receipt.clone()? }, slot))
         });
-        self.broker.recheck(published.collect());
+        // Without an answer the earlier receipts stand.
+        let _ = self.broker.recheck(published.collect()).await;
         let now = wait_for(&receipts, deadline).await;
         now.into_iter().zip(earlier).map(|(now, earlier)| now.or(earlier)).collect()
     }

@@ -72,7 +72,7 @@ fn claims(
         channels: fields.read(&CHANNELS).unwrap_or_default(),
         fresh_user_state: entries(fields, &FRESH_STATE),
         user_state: entries(fields, &STATE),
-        state_public_keys: Vec::new(),
+        state_public_keys: None,
         channel_configs: Vec::new(),
         username: String::new(),
     };

@@ -20,7 +20,7 @@ pub enum Requester {
     Demo,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Connect {
     pub username: String,
     /// The id chosen by the application, if any.
@@ -30,8 +30,8 @@ pub struct Connect {
     pub fresh_user_state: Vec<StateEntry>,
     /// The state to set for new and known users.
     pub user_state: Vec<StateEntry>,
-    /// The user's new public keys.
-    pub state_public_keys: Vec<String>,
+    /// The user's new public keys, if they change.
+    pub state_public_keys: Option<Vec<String>>,
     /// The settings of new channels.
     pub channel_configs: Vec<(String, ChannelConfig)>,
 }
@@ -58,7 +58,7 @@ pub struct Connected {
     pub channels: Vec<ChannelRef>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Subscribe {
     pub conn_id: Uuid,
     pub channels: Vec<String>,
@@ -66,7 +66,7 @@ pub struct Subscribe {
     pub channel_configs: Vec<(String, ChannelConfig)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unsubscribe {
     pub conn_id: Uuid,
     pub channels: Vec<String>,

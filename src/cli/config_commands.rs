@@ -191,7 +191,8 @@ fn described(loaded: &Loaded) -> String {
             (true, _) if line.is_secret => "  # the well-known default".into(),
             (true, _) => String::new(),
             (false, Some(source)) => format!("  # from {source}"),
-            (false, None) => "  # made at random".into(),
+            (false, None) if line.is_secret => "  # made at random".into(),
+            (false, None) => "  # the default with engine = \"redis\"".into(),
         };
         format!("{} = {}{source}\n", line.key, line.value)
     });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::SettingsError;
+use super::engine::{EngineSetting, FRAME_BYTES_WITH_REDIS};
 use super::kind::{Given, quoted};
 use super::sources::CHANNELS;
 use super::table::{KEYS, Key, Settings};
@@ -67,7 +68,10 @@ impl SettingsDraft {
         }
     }
 
-    pub fn finish(self) -> Result<Self, SettingsError> {
+    pub fn finish(mut self) -> Result<Self, SettingsError> {
+        if self.settings.engine == EngineSetting::Redis && !self.sources.contains_key("max_frame_bytes") {
+            self.settings.max_frame_bytes = FRAME_BYTES_WITH_REDIS;
+        }
         SettingsError::unless_empty(self.problems).map(|()| Self { problems: Vec::new(), ..self })
     }
 
@@ -169,6 +173,20 @@ mod tests {
         ] {
             assert_eq!(near_match(name).as_deref(), suggestion);
         }
+    }
+
+    #[test]
+    fn frames_through_redis_are_small_unless_a_size_is_given() {
+        let size = |settings: &[(&str, &str)]| {
+            let mut draft = SettingsDraft::default();
+            for (name, text) in settings {
+                draft.set(name, Given::Text(text), "here", Unknown::Refuse);
+            }
+            draft.finish().unwrap().settings.max_frame_bytes
+        };
+        assert_eq!(size(&[("engine", "redis")]), 256 << 10);
+        assert_eq!(size(&[("max_frame_bytes", "4MiB"), ("engine", "redis")]), 4 << 20);
+        assert_eq!(size(&[("engine", "embedded")]), 4 << 20);
     }
 
     #[test]

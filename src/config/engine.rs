@@ -20,6 +20,10 @@ pub enum EngineSetting {
     Redis,
 }
 
+/// The default of `max_frame_bytes` with Redis: every node that needs a frame receives it, and Redis runs nothing else while
+/// it copies one.
+pub(super) const FRAME_BYTES_WITH_REDIS: usize = 256 << 10;
+
 const ENGINES: &str = "embedded, redis";
 
 pub(super) const ENGINE: Kind<EngineSetting> = Kind::new(ENGINES, read_engine, |engine| match engine {

@@ -284,7 +284,7 @@ settings! {
         max_positions: usize = 1_000 => number(1, 10_000);
         /// Maximum number of channels that one request names.
         max_channels_per_request: usize = 1_000 => number(1, 1_000_000);
-        /// Largest event frame sent to clients, in bytes.
+        /// Largest event frame sent to clients, in bytes; with `engine = "redis"` the default is 256 KiB, because each frame passes through Redis to every node that needs it.
         max_frame_bytes: usize = 4 << 20 => size(1_024, GIBIBYTE);
         /// Largest websocket message accepted from a client, in bytes.
         max_client_message_bytes: usize = 64 << 10 => size(125, GIBIBYTE);

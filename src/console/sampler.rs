@@ -2,12 +2,14 @@
 
 use super::endpoints::Console;
 use crate::auth::Gate;
+use crate::broker::drain::Drain;
+use crate::broker::handle::nodes::{NodeInfo, Nodes};
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::log_sums;
 use crate::telemetry::metrics::Sources;
 use crate::telemetry::series::Reading;
-use actix::{Actor, AsyncContext, Context};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,13 +20,22 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Ends: with the server.
 /// Mailbox: unused; its timer wakes it.
 /// Talks to: no actor. It reads counters, writes the console's series, logs the sums of log lines that clients caused, and
-/// frees expired data.
+/// frees expired data. If Redis decides, it states the figures of this node and reads those of the others.
 pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
     in_flight: Arc<InFlight>,
     gate: Arc<Gate>,
     last: (Instant, Reading),
+    cluster: Option<ClusterSample>,
+}
+
+/// What a sample of the other nodes needs.
+struct ClusterSample {
+    nodes: Arc<Nodes>,
+    drain: Arc<Drain>,
+    /// Whether Redis has not answered the last request yet.
+    is_reading: bool,
 }
 
 impl Sampler {
@@ -36,7 +47,33 @@ impl Sampler {
         gate: Arc<Gate>,
     ) -> Self {
         let last = (Instant::now(), Reading::of(&Sources::now(&counters, &in_flight)));
-        Self { console, counters, in_flight, gate, last }
+        Self { console, counters, in_flight, gate, last, cluster: None }
+    }
+
+    /// Adds the nodes that Redis knows.
+    #[must_use]
+    pub fn with_nodes(self, nodes: Option<Arc<Nodes>>, drain: Arc<Drain>) -> Self {
+        let cluster = nodes.map(|nodes| ClusterSample { nodes, drain, is_reading: false });
+        Self { cluster, ..self }
+    }
+
+    fn sample_nodes(&mut self, context: &mut Context<Self>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.nodes.state(NodeInfo {
+            connections: self.counters.connections.get(),
+            users: self.counters.users.get(),
+            channels: self.counters.channels.get(),
+            draining: cluster.drain.has_begun(),
+            ..NodeInfo::default()
+        });
+        if std::mem::replace(&mut cluster.is_reading, true) {
+            return;
+        }
+        let nodes = cluster.nodes.clone();
+        let refreshed = async move { nodes.refresh().await }.into_actor(self);
+        context.spawn(refreshed.map(|(), sampler, _| {
+            sampler.cluster.iter_mut().for_each(|cluster| cluster.is_reading = false);
+        }));
     }
 
     fn sample(&mut self) {
@@ -58,7 +95,10 @@ impl Actor for Sampler {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(INTERVAL, |sampler, _| sampler.sample());
+        context.run_interval(INTERVAL, |sampler, context| {
+            sampler.sample();
+            sampler.sample_nodes(context);
+        });
     }
 }
 

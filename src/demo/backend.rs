@@ -112,7 +112,7 @@ async fn connect(
     add_prefix(&mut command.username);
     keep_public(&mut command.user_state);
     keep_public(&mut command.fresh_user_state);
-    command.state_public_keys = PUBLIC_KEYS.map(str::to_owned).to_vec();
+    command.state_public_keys = Some(PUBLIC_KEYS.map(str::to_owned).to_vec());
     Ok(answer::json(connect::open(&broker, request, Requester::Demo).await?))
 }
 

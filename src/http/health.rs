@@ -4,13 +4,18 @@
 use crate::auth::public_paths::{Exposure, exposure_of};
 use crate::broker::handle::BrokerHandle;
 use crate::console;
+use crate::telemetry::engine_health::EngineHealth;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
+use std::time::Instant;
 
 /// A thread that has not answered for this long, in ms, is considered stuck.
 const STUCK_MS: u64 = 60_000;
+
+/// A node for which Redis has not answered for this long, in ms, is not ready.
+const DISCONNECTED_MS: u64 = 3_000;
 
 /// The state of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +27,10 @@ enum HealthState {
     Lagging(String, u64),
     /// The setting whose limit is reached.
     Overloaded(&'static str),
+    /// The other nodes do not know this one yet.
+    Joining,
+    /// For how many ms Redis has not answered.
+    Disconnected(u64),
 }
 
 impl HealthState {
@@ -42,6 +51,19 @@ impl HealthState {
         } else if let Some((_, setting)) = counters.iter().find(|(counter, _)| counter.is_full()) {
             HealthState::Overloaded(setting)
         } else {
+            broker
+                .engine_health()
+                .map_or(HealthState::Ready, |health| Self::of_engine(health, Instant::now()))
+        }
+    }
+
+    fn of_engine(health: &EngineHealth, now: Instant) -> Self {
+        let silent_ms = health.silence(now).as_millis() as u64;
+        if !health.has_joined() {
+            HealthState::Joining
+        } else if silent_ms >= DISCONNECTED_MS {
+            HealthState::Disconnected(silent_ms)
+        } else {
             HealthState::Ready
         }
     }
@@ -57,6 +79,8 @@ impl HealthState {
             HealthState::Draining => "draining",
             HealthState::Lagging(..) => "lagging",
             HealthState::Overloaded(_) => "overloaded",
+            HealthState::Joining => "joining",
+            HealthState::Disconnected(_) => "disconnected",
         }
     }
 
@@ -67,6 +91,8 @@ impl HealthState {
             HealthState::Draining => "the server is stopping".into(),
             HealthState::Lagging(name, ms) => format!("{name} has not answered for {ms} ms"),
             HealthState::Overloaded(setting) => format!("the bound {setting} is reached"),
+            HealthState::Joining => "the node has not joined the other nodes yet".into(),
+            HealthState::Disconnected(ms) => format!("Redis has not answered for {ms} ms"),
         })
     }
 
@@ -106,6 +132,7 @@ async fn ready(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpRespons
 mod tests {
     use super::*;
     use actix_web::body::MessageBody;
+    use std::time::Duration;
 
     #[test]
     fn a_thread_is_stuck_after_a_minute() {
@@ -114,6 +141,23 @@ mod tests {
         assert!(lagging(60_000).is_stuck());
         assert_eq!(lagging(60_000).answer(!lagging(60_000).is_stuck(), Exposure::Everything).status(), 503);
         assert_eq!(lagging(2_000).reason().unwrap(), "worker 1 has not answered for 2000 ms");
+    }
+
+    #[test]
+    fn a_node_is_ready_from_its_first_statement_until_redis_is_silent_for_three_seconds() {
+        let (health, now) = (EngineHealth::default(), Instant::now());
+        let after = |ms| HealthState::of_engine(&health, now + Duration::from_millis(ms));
+        assert_eq!(after(0), HealthState::Joining);
+        health.connected();
+        assert_eq!(after(9_000), HealthState::Joining);
+        health.joined();
+        assert_eq!(after(9_000), HealthState::Ready);
+        health.lost(now);
+        assert_eq!(after(2_999), HealthState::Ready);
+        let late = after(3_000);
+        assert_eq!(late, HealthState::Disconnected(3_000));
+        // Another process would not find Redis either.
+        assert!(!late.is_stuck() && late.reason().unwrap() == "Redis has not answered for 3000 ms");
     }
 
     #[test]

@@ -138,6 +138,11 @@ impl Refusal {
         self.own_body().is_some()
     }
 
+    /// Whether the engine is the reason.
+    pub fn is_of_engine(&self) -> bool {
+        matches!(self, Self::EngineUnavailable | Self::EngineTimeout { .. } | Self::EngineFull)
+    }
+
     /// Whether the request may have taken effect although it is refused.
     pub fn is_uncertain(&self) -> bool {
         matches!(self, Self::EngineTimeout { was_sent: true })

@@ -50,6 +50,11 @@ impl StateMap {
         self.0.iter().map(|(key, value)| (&**key, value))
     }
 
+    /// Sets an entry, also to null.
+    pub fn insert(&mut self, key: &str, value: StateValue) {
+        self.0.insert(key.into(), value);
+    }
+
     /// Sets these values and returns the entries that changed something, in the given order.
     ///
     /// As in the original, a missing key counts as null, so that null is not stored for it, and a value that equals the

@@ -5,6 +5,8 @@ use crate::broker::batched_mailbox::{BatchedMailbox, MailboxSender};
 use crate::broker::channel::state::Retention;
 use crate::broker::channel::{HubSenders, Hubs};
 use crate::broker::drain::Drain;
+use crate::broker::engine::link::{Link, LinkHandle};
+use crate::broker::handle::nodes::Nodes;
 use crate::broker::handle::{Actors, BrokerHandle};
 use crate::broker::hub::handle::{HubHandle, HubParts};
 use crate::broker::hub::messages::ToHub;
@@ -33,7 +35,7 @@ use actix::{Actor, Addr, Message};
 use actix_rt::ArbiterHandle;
 use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
@@ -59,6 +61,11 @@ pub(super) struct Core {
     /// Counts the sockets of each client address, if they are limited.
     pub addresses: Option<Arc<Addresses>>,
     pub console: Arc<Console>,
+    /// The link to Redis until the registry starts it, and the way to it. `None` if this process decides by itself.
+    pub link: Option<Mutex<Option<Link>>>,
+    pub link_handle: Option<LinkHandle>,
+    /// The nodes that Redis knows.
+    pub nodes: Option<Arc<Nodes>>,
     pub registry: OnceLock<Addr<Registry>>,
     pub registry_thread: OnceLock<ArbiterHandle>,
     pub demo: OnceLock<Arc<Demo>>,
@@ -80,9 +87,11 @@ impl Core {
         settings: Settings,
         workers: usize,
         listeners: usize,
+        link: Option<(LinkHandle, Link)>,
         ended: UnboundedSender<io::Result<()>>,
     ) -> Self {
         let settings = Arc::new(settings);
+        let (link_handle, link) = link.unzip();
         let num_http_permits = workers.saturating_mul(settings.max_http_connections);
         // Each listener holds two permits: its own, and one for the connection that it waits for. No listener waits
         // for the permit of another one.
@@ -109,6 +118,9 @@ impl Core {
             gate,
             addresses: Addresses::new(settings.max_sockets_per_address, settings.connect_rate_per_address),
             rates: Arc::new(PublishRates::new(settings.publish_rate_per_secret)),
+            nodes: link_handle.clone().map(|link| Arc::new(nodes(link, &settings))),
+            link_handle,
+            link: link.map(|link| Mutex::new(Some(link))),
             registry: OnceLock::new(),
             registry_thread: OnceLock::new(),
             demo: OnceLock::new(),
@@ -128,13 +140,16 @@ impl Core {
         let start = || {
             let settings = &self.settings;
             let (console, counters) = (self.console.clone(), self.counters.clone());
-            Sampler::new(console, counters, self.in_flight.clone(), self.gate.clone()).start();
+            Sampler::new(console, counters, self.in_flight.clone(), self.gate.clone())
+                .with_nodes(self.nodes.clone(), self.drain.clone())
+                .start();
             let hubs = self.hub_mailboxes.iter().map(|mailbox| self.sender(mailbox)).collect();
             let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
-            let stamps: Arc<Stamps> = Arc::default();
+            let stamps = Arc::new(if self.link.is_some() { Stamps::following() } else { Stamps::default() });
             let private_messages =
-                PrivateMessagesState::new(encoder, settings.user_frames, rand::make_rng(), stamps.clone());
+                PrivateMessagesState::new(encoder, settings.user_frames, rand::make_rng(), stamps.clone())
+                    .following(self.link.is_some());
             let private_messages =
                 PrivateMessages::new(private_messages, hubs.clone(), self.in_flight.clone()).start();
             let state = RegistryState::new(ConnectionTimes {
@@ -157,6 +172,7 @@ impl Core {
                 counters: self.counters.clone(),
                 in_flight: self.in_flight.clone(),
                 recorder: self.console.recorder.clone(),
+                link: self.link_handle.clone(),
             };
             let mailbox = settings.registry_mailbox;
             let registry = Registry::create(|context| {
@@ -164,9 +180,19 @@ impl Core {
                 Registry::new(parts)
             });
             self.published.set_receiver(registry.clone());
+            self.start_link(&registry);
             registry
         };
         self.registry.get_or_init(start).clone()
+    }
+
+    /// Starts the link on the current thread, which is the registry's.
+    fn start_link(&self, registry: &Addr<Registry>) {
+        let link =
+            self.link.as_ref().and_then(|link| link.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(link) = link else { return };
+        let registry = registry.clone();
+        actix_rt::spawn(link.run(move |event| registry.do_send(event)));
     }
 
     /// Starts the demo's actors on the current thread, once; none outside demo mode.
@@ -212,7 +238,13 @@ impl Core {
     pub fn broker(&self, registry: Addr<Registry>) -> BrokerHandle {
         BrokerHandle {
             settings: self.settings.clone(),
-            actors: Actors::new(registry, self.sender(&self.published), self.hubs.clone()),
+            actors: Actors::new(
+                registry,
+                self.sender(&self.published),
+                self.hubs.clone(),
+                self.link_handle.clone(),
+            )
+            .with_nodes(self.nodes.clone()),
             counters: self.counters.clone(),
             recorder: self.console.recorder.clone(),
             in_flight: self.in_flight.clone(),
@@ -225,6 +257,10 @@ impl Core {
             thread_health: self.thread_health.clone(),
         }
     }
+}
+
+fn nodes(link: LinkHandle, settings: &Settings) -> Nodes {
+    Nodes::new(link, settings.node_name(), settings.engine_beat_ms)
 }
 
 /// The limit for the request bodies of all unauthenticated senders together, in bytes: an eighth of the limit for all

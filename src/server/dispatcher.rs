@@ -145,6 +145,8 @@ where
     /// Checks the first bytes of a connection. `None` leaves the connection to the HTTP stack, which answers a request that
     /// is refused, in the form that the request asks for.
     fn parse_request(&self, bytes: &[u8], peer: SocketAddr) -> Option<SessionRequest> {
+        // Another node may own the connection, which only the other services can ask for.
+        (!self.upgrade.broker.is_clustered()).then_some(())?;
         match PlainHandshake::read(bytes) {
             Some(plain) => self.admit_websocket(&plain, peer, bytes.len()),
             None => self.admit_event_stream(&PlainEventRequest::read(bytes)?, peer, bytes.len()),

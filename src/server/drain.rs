@@ -50,6 +50,10 @@ impl Stopper {
         self.core.drain.advance(Stage::Ending);
         let _ = timeout_at(started + limit, self.connections_are_gone()).await;
         let _ = timeout(REPORT_AGE, self.queues_are_empty()).await;
+        if let Some(link) = &self.core.link_handle {
+            // It ends within the time that a call may take.
+            link.leave().await;
+        }
         self.summarize(started.elapsed());
         for thread in self.threads.iter().chain(self.core.registry_thread.get()) {
             thread.stop();

@@ -4,6 +4,7 @@ pub(crate) mod dispatcher;
 mod accept;
 mod core;
 mod drain;
+mod engine;
 mod listener;
 mod open_files;
 mod panics;
@@ -14,6 +15,7 @@ mod workers;
 
 use self::core::Core;
 use crate::auth::tokens::TokenVerifier;
+use crate::broker::engine::link;
 use crate::config::{Loaded, Settings, SettingsError};
 use crate::telemetry::log_sums;
 use actix_rt::{ArbiterHandle, System};
@@ -63,7 +65,8 @@ fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
     // The two others are the registry and the watchdog.
     threads::check_available(workers + 2)?;
     let (end, ended) = unbounded_channel();
-    let core = Arc::new(Core::new(settings, workers, listeners.count(), end));
+    let link = engine::link_settings(&settings).map_err(io::Error::other)?.map(link::open);
+    let core = Arc::new(Core::new(settings, workers, listeners.count(), link, end));
     core.gate.replace_token_verifier(verifier);
     if workers > 1 {
         start_registry_on_its_own_thread(&core)?;

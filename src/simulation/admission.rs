@@ -68,7 +68,7 @@ impl World {
             channels,
             fresh_user_state: Vec::new(),
             user_state: Vec::new(),
-            state_public_keys: Vec::new(),
+            state_public_keys: Some(Vec::new()),
             channel_configs: Vec::new(),
         };
         let grant = TokenGrant {

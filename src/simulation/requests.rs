@@ -26,7 +26,7 @@ impl World {
             channels,
             fresh_user_state: Vec::new(),
             user_state: Vec::new(),
-            state_public_keys: Vec::new(),
+            state_public_keys: Some(Vec::new()),
         };
         let is_blocked = self.admission.is_blocked(&request.username, self.now);
         match self.registry.connect(request, self.now, &mut self.effects) {

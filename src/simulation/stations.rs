@@ -87,6 +87,8 @@ impl World {
                 return true;
             }
             ToHub::Drain | ToHub::OrderedClose(..) => return true,
+            // This server decides by itself.
+            ToHub::BeginLife(_) | ToHub::Renew(..) | ToHub::RenewPrivate(..) => return true,
         };
         self.apply_result(index, key, pushed);
         true

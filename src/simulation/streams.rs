@@ -66,7 +66,7 @@ impl World {
                     self.account.excuse_displaced(conn, id, state.position().offset, kept);
                 }
             }
-            Some(ToChannel::Leave(conn)) => {
+            Some(ToChannel::Leave(conn, _)) => {
                 self.account.ledger.end(conn, stream, false);
                 self.account.seats.remove(&(id, conn));
                 let (name, offset) = (state.identity().name.clone(), state.position().offset);
@@ -85,13 +85,17 @@ impl World {
                 self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = false);
                 state.detach(conn, cursor);
             }
-            Some(ToChannel::Part(conn)) => state.part(conn, &now, effects),
+            Some(ToChannel::Part(conn, _)) => state.part(conn, &now, effects),
             Some(ToChannel::Return(conn, user)) => state.return_present(conn, user, &now, effects),
             Some(ToChannel::UserChanged(view, changed)) => {
                 state.user_changed(view, changed.as_deref(), &now, effects);
             }
             Some(ToChannel::Configure(settings)) => state.configure(settings),
             Some(ToChannel::Recheck(_)) => {}
+            // This server decides by itself.
+            Some(
+                ToChannel::Apply(_) | ToChannel::Load(_) | ToChannel::Depart(..) | ToChannel::Adopt { .. },
+            ) => {}
             Some(ToChannel::Publish(publication)) => {
                 turn.receipt = Some(publish(&mut self.account, state, publication, None, effects, &now));
             }
@@ -164,6 +168,12 @@ impl World {
                 state.close(user, conn, last);
             }
             ToPrivateMessages::OrderedClose(_) | ToPrivateMessages::Recheck(..) => {}
+            // This server decides by itself.
+            ToPrivateMessages::Apply(..)
+            | ToPrivateMessages::Load(..)
+            | ToPrivateMessages::Forget(_)
+            | ToPrivateMessages::Depart(..)
+            | ToPrivateMessages::Adopt(..) => {}
             ToPrivateMessages::Attach(user, conn, location, attaching) => {
                 account.excuse_private(conn, user, self.rules.retention.frames);
                 state.attach(user, conn, location, attaching, &mut effects);

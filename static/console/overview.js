@@ -3,6 +3,7 @@ import { html } from '../vendor/lit-html/lit-html.js';
 import { get } from './api.js';
 import './chart.js';
 import { bytes, number, percent, rate } from './format.js';
+import { nodesTable } from './nodes.js';
 import { Series } from './series.js';
 
 const SPANS = [
@@ -62,6 +63,7 @@ export class Overview {
         return html`
             <h1 class="visually-hidden page-title" tabindex="-1">State of the server</h1>
             <dl class="stats plain" aria-label="Figures">${this.figures ? this.#figures() : ''}</dl>
+            ${this.figures ? nodesTable(this.figures) : ''}
             <div class="row between">
                 <div class="row"><h2>Over time</h2>
                     ${this.figures ? html`<p class="quiet small">Version ${this.figures.version}, up for

@@ -2,6 +2,7 @@
 
 use super::messages::StoredMessage;
 use crate::broker::hub::messages::Stamped;
+use crate::broker::registry::cluster::peers::{MovedPlace, Received};
 use crate::protocol::event::{Encoder, PresenceEvent};
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{Offset, Stamp, UserId};
@@ -109,8 +110,28 @@ pub struct Buffer {
 impl Buffer {
     /// A buffer of a stream that begins at this moment. An earlier stream of the same name may have had frames.
     pub fn since_birth(stamp: Stamp) -> Self {
-        let place = Place { offset: 0, stamp };
-        Self { entries: VecDeque::new(), floor: Floor { place, is_unkept: false } }
+        Self::above(Floor { place: Place { offset: 0, stamp }, is_unkept: false })
+    }
+
+    /// A buffer without frames, behind this floor.
+    pub fn above(floor: Floor) -> Self {
+        Self { entries: VecDeque::new(), floor }
+    }
+
+    /// Finds the place of a connection that comes from another node: where the stream was when it subscribed, and what
+    /// its client has received. `end` is the offset of the last frame.
+    pub fn find(&self, place: MovedPlace, end: Offset) -> (Place, Offset) {
+        let joined = Stamp(place.joined_stamp);
+        let after = |stamp| self.offset_at(stamp).unwrap_or(self.floor.place.offset);
+        match place.received {
+            Received::UpTo(cursor) => {
+                (Place { offset: place.joined_offset.min(end), stamp: joined }, cursor.min(end))
+            }
+            Received::Until(stamp) => {
+                let offset = after(joined);
+                (Place { offset, stamp: joined }, after(Stamp(stamp)).max(offset))
+            }
+        }
     }
 
     /// Appends a frame and keeps at most `max` frames.

@@ -87,8 +87,20 @@ pub struct ChannelMembers {
 }
 
 impl ChannelMembers {
+    /// These users, each with one connection.
+    pub fn of(views: impl IntoIterator<Item = Arc<UserView>>) -> Self {
+        let mut members = Self::default();
+        views.into_iter().for_each(|view| _ = members.enter(&view));
+        members
+    }
+
     pub fn len(&self) -> usize {
         self.users.len()
+    }
+
+    /// What others see of a present user.
+    pub fn view(&self, user: UserId) -> Option<&Arc<UserView>> {
+        self.users.get(&user).map(|present| &present.view)
     }
 
     /// The number of a user's present connections.

@@ -1,13 +1,16 @@
 //! The messages to channels, and the reference through which requests reach one.
 
+use super::decisions::{ChannelCopy, Decision};
 use super::summary::Summary;
 use super::{Channel, HubSenders};
 use crate::broker::hub::messages::{Attaching, ToHub};
 use crate::broker::receipts::{ReceiptSlot, StreamReceipt};
+use crate::broker::registry::cluster::departure::Departure;
+use crate::broker::registry::cluster::peers::MovedPlace;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::frame::Audience;
-use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey};
+use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
@@ -30,8 +33,8 @@ pub enum ToChannel {
         /// The connection's session, if it has one.
         location: Option<ConnectionSlot>,
     },
-    /// A connection unsubscribes or ends.
-    Leave(ConnKey),
+    /// A connection of this user unsubscribes or ends.
+    Leave(ConnKey, UserId),
     /// A session attaches to a subscribed connection.
     Attach {
         conn: ConnKey,
@@ -42,8 +45,8 @@ pub enum ToChannel {
     },
     /// The session has ended; its client received the stream up to this offset.
     Detach(ConnKey, Option<Offset>),
-    /// The connection has had no session for too long and no longer counts as present.
-    Part(ConnKey),
+    /// The connection of this user has had no session for too long and no longer counts as present.
+    Part(ConnKey, UserId),
     /// The connection is present again without a session, because the application connected it again.
     Return(ConnKey, Arc<UserView>),
     /// A member's state changed. The public changes as JSON, if members must be notified.
@@ -56,6 +59,19 @@ pub enum ToChannel {
     PublishWithReceipt(Box<ReceiptedPublication>),
     /// A request needs to know whether an item is still kept.
     Recheck(Box<Recheck>),
+    /// The connection of this user moves to another node, which needs its place.
+    Depart(ConnKey, UserId, Arc<Departure>),
+    /// The connection has come from another node, where it had this place.
+    Adopt {
+        conn: ConnKey,
+        user: Arc<UserView>,
+        place: MovedPlace,
+        is_present: bool,
+    },
+    /// Redis has decided something.
+    Apply(Box<Decision>),
+    /// What Redis stores.
+    Load(Box<ChannelCopy>),
     /// Some members' sessions must close after everything published so far. The channel only drops the value.
     OrderedClose(Arc<OrderedClose>),
 }

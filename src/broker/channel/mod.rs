@@ -1,6 +1,7 @@
 //! A channel: the settings, members, presence, history and frames under one name.
 
 pub mod messages;
+pub mod decisions;
 pub mod state;
 mod leaving_users;
 mod members;
@@ -9,10 +10,11 @@ pub(crate) mod buffer;
 pub(crate) mod summary;
 
 use super::batched_mailbox::MailboxSender;
+use super::engine::link::LinkHandle;
 use super::hub::Hub;
 use super::hub::messages::ToHub;
 use super::receipts::Receipt;
-use crate::protocol::ids::HubId;
+use crate::protocol::ids::{HubId, ServerEpoch};
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
@@ -69,6 +71,11 @@ impl HubSenders {
         self.0.iter().for_each(|hub| hub.send(ToHub::Drain));
     }
 
+    /// Tells all hubs the life of the server that stamps belong to.
+    pub fn begin_life(&self, server: ServerEpoch) {
+        self.0.iter().for_each(|hub| hub.send(ToHub::BeginLife(server)));
+    }
+
     /// Sends commands to hubs, and adds the bytes of their frames to the in-flight counter. Returns these bytes.
     pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, in_flight: &InFlight) -> usize {
         let mut all = 0;
@@ -112,6 +119,8 @@ pub struct Channel {
     started: Instant,
     /// When the state next does something by itself, in ms of the clock, and the timer for it.
     timer: Option<(u64, SpawnHandle)>,
+    /// The way to Redis, if Redis decides.
+    link: Option<LinkHandle>,
 }
 
 impl Channel {
@@ -134,7 +143,14 @@ impl Channel {
             recorder: None,
             started: Instant::now(),
             timer: None,
+            link: None,
         }
+    }
+
+    /// Sets the way to Redis, if Redis decides.
+    pub fn with_link(mut self, link: Option<LinkHandle>) -> Self {
+        self.link = link;
+        self
     }
 }
 
@@ -200,6 +216,9 @@ impl Channel {
         self.timer = None;
         self.state.set_clock(self.now_ms());
         self.state.tick(&Timestamp::now(), &mut self.effects);
+        if let (Some(report), Some(link)) = (self.state.take_proposed_report(), &self.link) {
+            link.send_unanswered(report.call(&self.state.identity().name));
+        }
         let bytes = self.apply(context);
         self.spend(false, 1 + bytes / BYTES_PER_COST, context);
     }
@@ -247,17 +266,25 @@ impl Handler<ToChannel> for Channel {
         match message {
             ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
             ToChannel::Join { conn, user, location } => state.join(conn, user, location, &now, effects),
-            ToChannel::Leave(conn) => state.leave(conn, &now, effects),
+            ToChannel::Leave(conn, _) => state.leave(conn, &now, effects),
             ToChannel::Attach { conn, user, location, attaching } => {
                 state.attach(conn, user, location, attaching, &now, effects);
             }
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
-            ToChannel::Part(conn) => state.part(conn, &now, effects),
+            ToChannel::Part(conn, _) => state.part(conn, &now, effects),
             ToChannel::Return(conn, user) => state.return_present(conn, user, &now, effects),
             ToChannel::UserChanged(view, changed) => {
                 state.user_changed(view, changed.as_deref(), &now, effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
+            ToChannel::Depart(conn, _, departure) => {
+                if let Some(place) = state.depart(conn, &now, effects) {
+                    departure.note_channel(&state.identity().name, place);
+                }
+            }
+            ToChannel::Adopt { conn, user, place, is_present } => state.adopt(conn, &user, place, is_present),
+            ToChannel::Apply(decision) => state.apply(*decision, effects),
+            ToChannel::Load(copy) => state.load(*copy, effects),
             ToChannel::Publish(publication) => _ = state.publish(publication, None, &now, effects),
             ToChannel::PublishTo(publication, locations) => {
                 state.publish(*publication, Some(locations), &now, effects);

@@ -10,7 +10,7 @@ pub const MAX_CHANGES: usize = 10_000;
 const MAX_BYTES: usize = 4 << 20;
 
 /// The changes since the last frame, and when the next frame is due.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PresenceChanges {
     /// The users about which the members do not know the current state, by name: a returning user may have a new id.
     users: BTreeMap<Box<str>, UserChange>,
@@ -22,7 +22,7 @@ pub struct PresenceChanges {
 }
 
 /// A user as the members know it, and as it is; `None` while it is absent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct UserChange {
     before: Option<Arc<UserView>>,
     now: Option<Arc<UserView>>,
@@ -76,6 +76,45 @@ impl PresenceChanges {
         if self.users.len() > MAX_CHANGES {
             (self.users, self.is_overfull) = (BTreeMap::new(), true);
         }
+    }
+
+    /// The members know from another report that this user is present with this state, or absent. `now` is what it is.
+    pub fn note_known(&mut self, name: &str, before: Option<Arc<UserView>>, now: Option<Arc<UserView>>) {
+        let change = UserChange { before, now };
+        match change.is_cancelled() {
+            true => drop(self.users.remove(name)),
+            false => drop(self.users.insert(name.into(), change)),
+        }
+    }
+
+    /// Ends the interval without a report.
+    pub fn end_interval(&mut self) {
+        self.due = None;
+    }
+
+    /// Replaces the users that are present by those that the members know.
+    pub fn undo(&self, present: &mut BTreeMap<Box<str>, Arc<UserView>>) {
+        for (name, change) in &self.users {
+            match &change.before {
+                Some(before) => _ = present.insert(name.clone(), before.clone()),
+                None => _ = present.remove(name),
+            }
+        }
+    }
+
+    /// Whether a report is missing.
+    pub fn is_pending(&self) -> bool {
+        self.is_overfull || !self.users.is_empty()
+    }
+
+    /// The numbers of users and connections that the members know.
+    pub fn counted(&self) -> (u32, u32) {
+        self.counted
+    }
+
+    /// The members know these numbers of users and connections.
+    pub fn note_counted(&mut self, numbers: (u32, u32)) {
+        (self.counted, self.due) = (numbers, None);
     }
 
     /// Updates the state of a user whose join is not reported yet.

@@ -1,11 +1,14 @@
 //! The handle to the broker: the only way from HTTP to the actors.
 
 mod admission;
+mod cluster;
+pub mod nodes;
 mod requests;
 
 use super::batched_mailbox::MailboxSender;
 use super::channel::Hubs;
 use super::drain::Drain;
+use super::engine::link::LinkHandle;
 use super::registry::Registry;
 use super::registry::messages::{Ask, Publish};
 use crate::config::Settings;
@@ -16,11 +19,14 @@ use crate::limits::responses::Responses;
 use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::telemetry::Counters;
 use crate::telemetry::causes::TokenCause;
+use crate::telemetry::engine_health::EngineHealth;
+use crate::telemetry::engine_metrics::EngineMetrics;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::recorder::{ConnectionEvent, Recorder};
 use crate::telemetry::thread_health::ThreadHealth;
 use actix::{Addr, Context};
 pub use admission::address_refusal;
+use nodes::{NodeViews, Nodes};
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -30,11 +36,25 @@ pub struct Actors {
     registry: Addr<Registry>,
     publisher: MailboxSender<Publish>,
     hubs: Arc<Hubs>,
+    /// The way to Redis, if Redis decides.
+    link: Option<LinkHandle>,
+    nodes: Option<Arc<Nodes>>,
 }
 
 impl Actors {
-    pub fn new(registry: Addr<Registry>, publisher: MailboxSender<Publish>, hubs: Arc<Hubs>) -> Self {
-        Self { registry, publisher, hubs }
+    pub fn new(
+        registry: Addr<Registry>,
+        publisher: MailboxSender<Publish>,
+        hubs: Arc<Hubs>,
+        link: Option<LinkHandle>,
+    ) -> Self {
+        Self { registry, publisher, hubs, link, nodes: None }
+    }
+
+    /// Adds the nodes that Redis knows.
+    #[must_use]
+    pub fn with_nodes(self, nodes: Option<Arc<Nodes>>) -> Self {
+        Self { nodes, ..self }
     }
 }
 
@@ -64,6 +84,26 @@ impl BrokerHandle {
     /// Whether the server is shutting down.
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()
+    }
+
+    /// Whether Redis answers, if Redis decides.
+    pub fn engine_health(&self) -> Option<&EngineHealth> {
+        self.actors.link.as_ref().map(LinkHandle::health)
+    }
+
+    /// The nodes that Redis knows, if Redis decides.
+    pub fn nodes(&self) -> Option<NodeViews> {
+        self.actors.nodes.as_ref().map(|nodes| nodes.views(Instant::now()))
+    }
+
+    /// The figures of the link to Redis, if Redis decides.
+    pub fn engine_metrics(&self) -> Option<EngineMetrics> {
+        self.actors.link.as_ref().map(LinkHandle::metrics)
+    }
+
+    /// The figures of each script that this node has called, one on each line.
+    pub fn script_figures(&self) -> Option<String> {
+        self.actors.link.as_ref().map(|link| link.counters().script_figures())
     }
 
     /// Counts a refusal that a limit or the origin of the page caused. Called once for each refusal, where its response is

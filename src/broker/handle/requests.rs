@@ -30,6 +30,9 @@ impl BrokerHandle {
     /// # Errors
     /// Those of the engine. The embedded engine accepts all messages, and at once.
     pub async fn publish(&self, messages: Vec<Message>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.publish(messages, slots)).await;
+        }
         self.send(Publish::Post(messages, slots));
         Ok(())
     }
@@ -39,6 +42,9 @@ impl BrokerHandle {
     /// # Errors
     /// As [`Self::publish`].
     pub async fn edit(&self, edits: Vec<Edit>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.edit(edits, slots)).await;
+        }
         self.send(Publish::Edit(edits, slots));
         Ok(())
     }
@@ -48,13 +54,24 @@ impl BrokerHandle {
     /// # Errors
     /// As [`Self::publish`].
     pub async fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.delete(deletes, slots)).await;
+        }
         self.send(Publish::Delete(deletes, slots));
         Ok(())
     }
 
     /// Asks whether items that were published earlier are still kept. The slots receive their receipts.
-    pub fn recheck(&self, items: Vec<(PublishedItem, ReceiptSlot)>) {
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn recheck(&self, items: Vec<(PublishedItem, ReceiptSlot)>) -> Result<(), Refusal> {
+        let _held = match self.cluster() {
+            Some(cluster) => Some(Box::pin(cluster.hold_streams_of(&items)).await?),
+            None => None,
+        };
         self.send(Publish::Recheck(items));
+        Ok(())
     }
 
     fn send(&self, publish: Publish) {
@@ -69,6 +86,9 @@ impl BrokerHandle {
         request: Connect,
         by: Requester,
     ) -> Result<Result<Connected, ConnectRefused>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.connect(request, by)).await;
+        }
         self.ask(move |registry, context| registry.connect(request, by, context)).await
     }
 
@@ -77,6 +97,9 @@ impl BrokerHandle {
         request: Subscribe,
         by: Requester,
     ) -> Result<Result<Subscribed, SubscribeRefused>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.subscribe(request, by)).await;
+        }
         self.ask(move |registry, context| registry.subscribe(request, by, context)).await
     }
 
@@ -85,6 +108,9 @@ impl BrokerHandle {
         request: Unsubscribe,
         by: Requester,
     ) -> Result<Result<Subscribed, UnknownConnection>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.unsubscribe(request, by)).await;
+        }
         self.ask(move |registry, context| registry.unsubscribe(request, by, context)).await
     }
 
@@ -93,6 +119,9 @@ impl BrokerHandle {
         request: SetUserState,
         by: Requester,
     ) -> Result<Result<StateChanged, StateRefused>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.set_user_state(request, by)).await;
+        }
         self.ask(move |registry, context| registry.set_user_state(request, by, context)).await
     }
 
@@ -101,17 +130,26 @@ impl BrokerHandle {
         &self,
         configs: Vec<(String, ChannelConfig)>,
     ) -> Result<Result<Vec<ChannelRef>, OverLimit>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.configure_channels(configs)).await;
+        }
         self.ask(move |registry, context| registry.configure(configs, context)).await
     }
 
     /// Ends a connection permanently. True if the connection existed.
     pub async fn disconnect(&self, conn_id: Uuid, why: Ending) -> Result<bool, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.disconnect(conn_id, why)).await;
+        }
         self.ask(move |registry, context| registry.disconnect(conn_id, &why, context)).await
     }
 
     /// Ends all connections of a user permanently, a limited number in one turn of the registry. Returns how many; `None`
     /// if the user does not exist.
     pub async fn disconnect_user(&self, user: &str, why: Ending) -> Result<Option<usize>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.disconnect_user(user, &why)).await;
+        }
         let mut ended = 0;
         loop {
             let (user, why) = (user.to_owned(), why.clone());
@@ -130,7 +168,10 @@ impl BrokerHandle {
     /// Creates or extends the connection of a valid token. Returns the connection's id.
     pub async fn grant_token(&self, grant: TokenGrant) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
         let conn_id = grant.connect.conn_id;
-        let granted = self.ask(move |registry, context| registry.grant_token(grant, context)).await?;
+        let granted = match self.cluster() {
+            Some(cluster) => Box::pin(cluster.grant_token(grant)).await?,
+            None => self.ask(move |registry, context| registry.grant_token(grant, context)).await?,
+        };
         if granted == Err(TokenGrantRefused::Revoked) {
             self.note_refused_token(conn_id, TokenCause::Revoked);
         }
@@ -139,11 +180,17 @@ impl BrokerHandle {
 
     /// Blocks a user, or revokes the user's tokens. Open sessions stay.
     pub async fn block(&self, request: BlockUser) -> Result<Result<(), OverLimit>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.block(request)).await;
+        }
         self.ask(move |registry, _| registry.block(request)).await
     }
 
     /// Ends a block. False if there was none.
     pub async fn unblock(&self, user: String) -> Result<bool, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.unblock(user)).await;
+        }
         self.ask(move |registry, _| registry.unblock(&user)).await
     }
 
@@ -158,11 +205,34 @@ impl BrokerHandle {
         names: Option<Vec<String>>,
         exclude: Vec<String>,
     ) -> Result<Vec<ChannelRef>, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.channels(names, exclude)).await;
+        }
         self.ask(move |registry, _| registry.list_channels(names.as_deref(), &exclude)).await
+    }
+
+    /// Makes this node the owner of a connection, if Redis decides and another node owns it. A session that attaches here
+    /// finds it then.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn bring(&self, conn_id: Uuid) -> Result<(), Refusal> {
+        if let Some(cluster) = self.cluster() {
+            Box::pin(cluster.bring(conn_id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether Redis decides.
+    pub fn is_clustered(&self) -> bool {
+        self.cluster().is_some()
     }
 
     /// Whether a connection and a user exist, for errors that are reported together with others.
     pub async fn known(&self, conn_id: Option<Uuid>, user: Option<String>) -> Result<KnownUsers, Refusal> {
+        if let Some(cluster) = self.cluster() {
+            return Box::pin(cluster.known(conn_id, user)).await;
+        }
         self.ask(move |registry, _| registry.state().known(conn_id, user.as_deref())).await
     }
 }

@@ -6,7 +6,9 @@ use crate::broker::channel::buffer::Place;
 use crate::broker::recovery::{Resume, Verdict};
 use crate::broker::requests::Ending;
 use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ChannelId, ConnectionSlot, Epoch, Offset, SlotKey, Stamp, UserId};
+use crate::protocol::ids::{
+    ChannelId, ConnectionSlot, Epoch, Offset, Position, ServerEpoch, SlotKey, Stamp, UserId,
+};
 use crate::protocol::position::Since;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
@@ -97,12 +99,18 @@ pub enum ToHub {
     Join(JoinedChannel, SlotKey, Subscription),
     /// A session subscribes to its user's private messages.
     JoinPrivate(SlotKey, Subscription),
+    /// The stream of a channel continues in another life, behind this position. Frames before it may be lost.
+    Renew(ChannelId, Position),
+    /// The private stream of a session continues in another life.
+    RenewPrivate(SlotKey, Epoch),
     /// A session unsubscribes from a channel.
     Leave(ChannelId, SlotKey),
     /// Closes a session. `Detached` follows, unless it is already in flight.
     Release(SlotKey, Ending),
     /// Closes these sessions after the pending frames.
     OrderedClose(Vec<SlotKey>, CloseReason),
+    /// Stamps belong to this life of the server from now on.
+    BeginLife(ServerEpoch),
     /// Closes all sessions now, because the server shuts down.
     Drain,
 }

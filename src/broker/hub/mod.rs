@@ -256,6 +256,14 @@ impl Hub {
             }
             ToHub::Release(key, why) => shared.close_with(key, why.reason, why.text.as_deref()),
             ToHub::OrderedClose(keys, reason) => shared.close_after_pending(keys, reason),
+            ToHub::Renew(channel, position) => shared.table.borrow_mut().renew(channel, position),
+            ToHub::RenewPrivate(key, epoch) => {
+                if shared.table.borrow_mut().renew_private(key, epoch) {
+                    // Its client learns from the answer to its return what it may lack.
+                    shared.close_with(key, CloseReason::Restarting(0), None);
+                }
+            }
+            ToHub::BeginLife(server) => shared.table.borrow_mut().begin_life(server),
             ToHub::Drain => {
                 let keys = shared.table.borrow().keys();
                 shared.close_after_pending(keys, CloseReason::GoingAway);

@@ -4,8 +4,8 @@ use super::messages::{Recovery, Subscription};
 use super::table::SessionTable;
 use crate::broker::recovery::Verdict;
 use crate::protocol::frame_batch::IdBase;
-use crate::protocol::ids::{ChannelId, Epoch, Offset, SlotKey, Stamp, Stream};
-use crate::protocol::position::Cursor;
+use crate::protocol::ids::{ChannelId, Epoch, Offset, Position, ServerEpoch, SlotKey, Stamp, Stream};
+use crate::protocol::position::{Cursor, LossReason};
 use crate::send_queue::{SendQueue, StreamElement};
 use crate::telemetry::recorder::RecoveryAnswer;
 use bytes::Bytes;
@@ -35,6 +35,8 @@ enum Element<'a> {
         #[serde(serialize_with = "as_text")]
         epoch: Epoch,
         offset: Offset,
+        #[serde(flatten)]
+        loss: Option<LossElement>,
         message: Empty,
     },
     /// The client has everything up to this moment.
@@ -47,6 +49,13 @@ enum Element<'a> {
 
 #[derive(Serialize)]
 struct Empty {}
+
+/// Frames may be lost.
+#[derive(Serialize)]
+struct LossElement {
+    recovered: bool,
+    reason: LossReason,
+}
 
 fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
@@ -81,7 +90,7 @@ fn attached<'a>(conn_id: Uuid, all: &'a [Recovery], named: &[&'a Recovery]) -> E
 }
 
 fn subscribed(channel: &str, epoch: Epoch, offset: Offset) -> Element<'_> {
-    Element::Subscribed { channel, epoch, offset, message: Empty {} }
+    Element::Subscribed { channel, epoch, offset, loss: None, message: Empty {} }
 }
 
 impl SessionTable {
@@ -172,6 +181,34 @@ impl SessionTable {
             self.last_cursor[form] = (stamp, send_queue.element(&self.cursor_at(stamp)));
         }
         Some(self.last_cursor[form].1.clone())
+    }
+
+    /// A channel continues in another life. Sessions that asked for positions learn that frames may be lost.
+    pub fn renew(&mut self, channel: ChannelId, Position { epoch, offset }: Position) {
+        let Some(local) = self.channels.get_mut(&channel) else { return };
+        local.epoch = epoch;
+        let loss = Some(LossElement { recovered: false, reason: LossReason::Epoch });
+        let element = Element::Subscribed { channel: &local.name, epoch, offset, loss, message: Empty {} };
+        let element = element.encode();
+        for member in local.members.iter().filter(|member| member.send_queue.is_positioned()) {
+            // A queue that refuses the element reports with the next frame that it is full.
+            let _ = member.send_queue.push_element(&element);
+        }
+    }
+
+    /// The private stream of a session continues in another life. True if the session asked for positions.
+    pub fn renew_private(&mut self, key: SlotKey, epoch: Epoch) -> bool {
+        let Some(slot) = self.slot(key) else { return false };
+        let is_positioned = slot.send_queue.is_positioned();
+        if let Some(private) = &mut slot.private {
+            private.epoch = private.epoch.map(|_| epoch);
+        }
+        is_positioned
+    }
+
+    /// Stamps belong to this life of the server from now on.
+    pub fn begin_life(&mut self, server: ServerEpoch) {
+        (self.server, self.last_cursor) = (server, Default::default());
     }
 
     /// An element with the cursor of this moment.

@@ -1,16 +1,20 @@
 //! Private messages: one actor holds the streams of all users.
 
+pub(crate) mod decisions;
 pub(crate) mod state;
 
 use super::channel::HubSenders;
 use super::channel::messages::OrderedClose;
 use super::hub::messages::Attaching;
 use super::receipts::{PrivateReceiptSlot, Receipt, ReceiptSlot, StreamReceipt};
+use crate::broker::registry::cluster::departure::Departure;
+use crate::broker::registry::cluster::peers::MovedPlace;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::time::Timestamp;
 use crate::telemetry::in_flight::InFlight;
 use actix::{Actor, Context, Handler};
+use decisions::{PrivateCopy, PrivateEntry};
 use state::{PrivateEffects, PrivateMessagesState, Recipient};
 use std::sync::Arc;
 
@@ -34,6 +38,16 @@ pub enum ToPrivateMessages {
     Delete(Delete, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
     /// A request needs to know whether an item is still kept. Contains the receipts of its users.
     Recheck(Vec<(Option<UserId>, StreamReceipt)>, ReceiptSlot),
+    /// The connection of this user moves to another node, which needs its place.
+    Depart(UserId, ConnKey, Arc<Departure>),
+    /// The connection of this user has come from another node, where it had this place.
+    Adopt(UserId, ConnKey, MovedPlace),
+    /// Redis has decided about the stream of this user.
+    Apply(Box<PrivateEntry>, Recipient),
+    /// What Redis stores of the stream of this user.
+    Load(Box<PrivateCopy>, Recipient),
+    /// This node no longer follows the stream of this user.
+    Forget(UserId),
     /// Sessions must close after everything posted so far. The actor only drops the value.
     OrderedClose(Arc<OrderedClose>),
 }
@@ -110,6 +124,13 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
                 state.delete(&delete, &recipients, &Timestamp::now(), effects);
                 fill(slot, state);
             }
+            ToPrivateMessages::Depart(user, conn, departure) => {
+                departure.note_private(state.depart(user, conn));
+            }
+            ToPrivateMessages::Adopt(user, conn, place) => state.adopt(user, conn, place),
+            ToPrivateMessages::Apply(entry, recipient) => state.apply(*entry, &recipient, effects),
+            ToPrivateMessages::Load(copy, recipient) => state.load(*copy, &recipient, effects),
+            ToPrivateMessages::Forget(user) => state.forget(user),
             ToPrivateMessages::Recheck(streams, slot) => {
                 let now = streams.into_iter().map(|(user, stream)| state.recheck(user, stream));
                 slot.fill(Receipt::Users(now.collect()));

@@ -29,21 +29,21 @@ pub struct Recipient {
 }
 
 #[derive(Debug)]
-struct PrivateStream {
-    position: Position,
-    frames: Buffer,
+pub(super) struct PrivateStream {
+    pub(super) position: Position,
+    pub(super) frames: Buffer,
     /// The connections of the user. A connection that is missing here is older than the stream and has received nothing
     /// of it.
-    connections: FxHashMap<ConnKey, PrivateMember>,
+    pub(super) connections: FxHashMap<ConnKey, PrivateMember>,
 }
 
 /// A connection as a member of its user's private stream.
 #[derive(Clone, Copy, Debug, Default)]
-struct PrivateMember {
+pub(super) struct PrivateMember {
     /// Where the stream was when the connection was created.
-    joined: Place,
+    pub(super) joined: Place,
     /// How far the client has received the stream. Kept for connections without a session.
-    cursor: Offset,
+    pub(super) cursor: Offset,
 }
 
 impl PrivateStream {
@@ -74,6 +74,8 @@ pub struct PrivateMessagesState {
     encoder: Encoder,
     max_frames: usize,
     beginnings: Beginnings,
+    /// Redis decides when a stream ends.
+    follows: bool,
 }
 
 /// The life of a stream, and the moment at which it began.
@@ -119,7 +121,43 @@ impl PrivateMessagesState {
     /// Starts without streams. Each will keep up to `max_frames` frames for catch-up.
     pub fn new(encoder: Encoder, max_frames: usize, epochs: StdRng, stamps: Arc<Stamps>) -> Self {
         let beginnings = Beginnings { epochs, stamps, name: "".into(), reported: FxHashMap::default() };
-        Self { users: FxHashMap::default(), encoder, max_frames, beginnings }
+        Self { users: FxHashMap::default(), encoder, max_frames, beginnings, follows: false }
+    }
+
+    /// Lets the state follow what Redis decides, if it does.
+    pub fn following(self, follows: bool) -> Self {
+        Self { follows, ..self }
+    }
+
+    pub(super) fn encoder(&self) -> Encoder {
+        self.encoder
+    }
+
+    pub(super) fn max_frames(&self) -> usize {
+        self.max_frames
+    }
+
+    pub(super) fn stream_mut(&mut self, user: UserId) -> Option<&mut PrivateStream> {
+        self.users.get_mut(&user)
+    }
+
+    /// Begins a stream with what another place stores. Its connections stay. Returns where it was.
+    pub(super) fn begin_copy(
+        &mut self,
+        user: UserId,
+        position: Position,
+        frames: Buffer,
+    ) -> Option<(Offset, Epoch)> {
+        let before = self.users.remove(&user);
+        let known = before.as_ref().map(|stream| (stream.position.offset, stream.position.epoch));
+        let connections = before.map(|stream| stream.connections).unwrap_or_default();
+        self.users.insert(user, PrivateStream { position, frames, connections });
+        known
+    }
+
+    /// Forgets the stream of a user that has no connections on this node.
+    pub fn forget(&mut self, user: UserId) {
+        self.users.remove(&user);
     }
 
     /// A connection of a user was created: it receives what is sent from now on.
@@ -133,7 +171,7 @@ impl PrivateMessagesState {
 
     /// A connection of a user ended. The stream ends with the user's last connection.
     pub fn close(&mut self, user: UserId, conn: ConnKey, last: bool) {
-        if last {
+        if last && !self.follows {
             self.users.remove(&user);
             self.beginnings.reported.remove(&user);
         } else if let Some(stream) = self.users.get_mut(&user) {

@@ -56,6 +56,33 @@ impl Blocks {
         Ok(())
     }
 
+    /// What the entry of a user would be after a request.
+    pub fn after(&self, request: BlockUser) -> Block {
+        let entry = self.by_user.get(&*request.user);
+        let until = request.seconds.map(|seconds| request.now_unix.saturating_add(seconds).min(LATEST_UNIX));
+        let reason = request.reason.map(Arc::from).or_else(|| entry.map(|entry| entry.reason.clone()));
+        Block {
+            user: request.user.into(),
+            until_unix: until.or_else(|| entry?.until.map(|(_, unix)| unix)),
+            tokens_before: request.tokens_before.or_else(|| entry?.tokens_before),
+            reason: reason.unwrap_or_default(),
+        }
+    }
+
+    /// Replaces the entry of a user. `now` is the time of the registry's clock in ms, `unix_ms` the same moment.
+    pub fn install(&mut self, block: Block, now: u64, unix_ms: u64) {
+        self.remove(&block.user);
+        let until = block.until_unix.map(|unix| {
+            let left = unix.saturating_mul(1_000).saturating_sub(unix_ms);
+            (now.saturating_add(left), unix)
+        });
+        if let Some((end, _)) = until {
+            self.ends.insert((end, block.user.clone()));
+        }
+        let Block { user, tokens_before, reason, .. } = block;
+        self.by_user.insert(user, Entry { until, tokens_before, reason });
+    }
+
     /// Removes the entry of a user. False if there was none.
     pub fn remove(&mut self, user: &str) -> bool {
         let Some(entry) = self.by_user.remove(user) else { return false };
@@ -128,6 +155,20 @@ mod tests {
         assert_eq!((blocks.len(), blocks.ends.len()), (1, 0));
         assert!(blocks.revokes("ann", Some(UNIX - 1)) && !blocks.revokes("ann", Some(UNIX)));
         assert!(blocks.revokes("ann", None) && !blocks.revokes("bob", None));
+    }
+
+    #[test]
+    fn an_installed_entry_equals_the_one_that_was_set() {
+        let (mut set, mut installed) = (Blocks::default(), Blocks::default());
+        let requests =
+            [request("ann", Some(60), None), request("ann", None, Some(UNIX)), request("ann", Some(5), None)];
+        for again in requests {
+            let copy = BlockUser { user: again.user.clone(), reason: again.reason.clone(), ..again };
+            installed.install(installed.after(copy), 1_000, UNIX * 1_000);
+            set.set(again, 1_000, 9).unwrap();
+            assert_eq!((installed.list(1_000), installed.ends.len()), (set.list(1_000), set.ends.len()));
+            assert_eq!(installed.ends, set.ends);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::broker::requests::{
     BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections, Ending,
     KnownUsers, MAX_DETAILS, UserDetails,
 };
+use crate::protocol::event::UserView;
 use crate::protocol::ids::{ChannelId, UserId};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -22,6 +23,11 @@ impl RegistryState {
             connection: conn_id.is_some_and(|id| self.connection(id).is_some()),
             user: user.is_some_and(|name| self.user_id(name).is_some()),
         }
+    }
+
+    /// What others see of a user.
+    pub fn shown(&self, user: &str) -> Option<Arc<UserView>> {
+        Some(self.user(self.user_id(user)?)?.view.clone())
     }
 
     /// The names of channels, in the order of the request.
@@ -144,7 +150,7 @@ mod tests {
             channels: channels.iter().map(|name| (*name).into()).collect(),
             fresh_user_state: Vec::new(),
             user_state: Vec::new(),
-            state_public_keys: Vec::new(),
+            state_public_keys: Some(Vec::new()),
             channel_configs: Vec::new(),
         };
         state.connect(request, 0, &mut Vec::new()).unwrap();

@@ -53,33 +53,20 @@ impl RegistryState {
         now: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<Opened, ConnectRefused> {
-        let known = self.user_id(&request.username);
+        let (known, existing) = self.may_connect(&request, now)?;
         let conn_id = request.conn_id.unwrap_or_else(Uuid::new_v4);
-        if self.blocks.is_blocked(&request.username, now) {
-            return Err(ConnectRefused::Blocked);
-        }
-        let existing = self.connection(conn_id).map(|(key, connection)| (key, connection.user));
-        let is_foreign = existing.is_some_and(|(_, owner)| Some(owner) != known);
-        if is_foreign || known.is_some_and(|user| !self.may_access(user)) {
-            return Err(ConnectRefused::BelongsToAnother);
-        }
-        if !self.share_has_room(existing.map(|(key, _)| key), known, &request.channels) {
-            return Err(ConnectRefused::DemoIsFull);
-        }
-        self.room_to_connect(&request, existing.map(|(key, _)| key), known)
-            .map_err(ConnectRefused::OverLimit)?;
         let user =
             known.unwrap_or_else(|| self.users.insert(&request.username, now, self.demo.is_demo_request()));
         let fresh = if known.is_none() { request.fresh_user_state } else { Vec::new() };
         let before = self.view(user);
-        self.change_state(user, fresh, request.user_state, Some(request.state_public_keys), now);
+        self.change_state(user, fresh, request.user_state, request.state_public_keys, now);
         let after = self.view(user);
         if before != after {
             // Lists show the new state; members are not notified (behaviour of the original).
             self.notify_channels(user, &after, None, effects);
         }
         let key = match existing {
-            Some((key, _)) => key,
+            Some(key) => key,
             None => {
                 let key = self.insert_connection(conn_id, user);
                 log::debug!("connection {conn_id}: created for {} channels", request.channels.len());
@@ -96,6 +83,32 @@ impl RegistryState {
         names.dedup();
         let channels = self.join_all(key, &names, &request.channel_configs, effects);
         Ok(Opened { conn_id, user: after, channels })
+    }
+
+    /// Checks whether the user may connect. Returns the user, if known, and the named connection, if it exists.
+    ///
+    /// # Errors
+    /// As [`RegistryState::connect`].
+    pub fn may_connect(
+        &self,
+        request: &Connect,
+        now: u64,
+    ) -> Result<(Option<UserId>, Option<ConnKey>), ConnectRefused> {
+        let known = self.user_id(&request.username);
+        if self.blocks.is_blocked(&request.username, now) {
+            return Err(ConnectRefused::Blocked);
+        }
+        let existing = request.conn_id.and_then(|id| self.connection(id));
+        let is_foreign = existing.is_some_and(|(_, connection)| Some(connection.user) != known);
+        if is_foreign || known.is_some_and(|user| !self.may_access(user)) {
+            return Err(ConnectRefused::BelongsToAnother);
+        }
+        let existing = existing.map(|(key, _)| key);
+        if !self.share_has_room(existing, known, &request.channels) {
+            return Err(ConnectRefused::DemoIsFull);
+        }
+        self.room_to_connect(request, existing, known).map_err(ConnectRefused::OverLimit)?;
+        Ok((known, existing))
     }
 
     /// The user's current view.
@@ -161,7 +174,7 @@ impl RegistryState {
             let user = self.view(id);
             effects.push(Effect::Channel(channel, ToChannel::Join { conn: key, user, location }));
             if absent {
-                effects.push(Effect::Channel(channel, ToChannel::Part(key)));
+                effects.push(Effect::Channel(channel, ToChannel::Part(key, id)));
             }
         }
         (channel, new)
@@ -176,14 +189,7 @@ impl RegistryState {
         request: Subscribe,
         effects: &mut Vec<Effect>,
     ) -> Result<Changed, SubscribeRefused> {
-        let (key, user) =
-            self.accessible_connection(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
-        if !self.share_has_room(Some(key), Some(user), &request.channels) {
-            return Err(SubscribeRefused::DemoIsFull);
-        }
-        self.room_for_channels(request.channels.iter())
-            .and_then(|()| self.room_to_join(Some(key), &request.channels))
-            .map_err(SubscribeRefused::OverLimit)?;
+        let (key, _) = self.may_subscribe(&request)?;
         let mut changed = Vec::new();
         for name in &request.channels {
             let (channel, new) = self.join(key, name, &request.channel_configs, effects);
@@ -192,6 +198,22 @@ impl RegistryState {
             }
         }
         Ok(self.changed(key, changed))
+    }
+
+    /// Checks whether the connection may subscribe. Returns it, and its user.
+    ///
+    /// # Errors
+    /// As [`RegistryState::subscribe`].
+    pub fn may_subscribe(&self, request: &Subscribe) -> Result<(ConnKey, UserId), SubscribeRefused> {
+        let (key, user) =
+            self.accessible_connection(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
+        if !self.share_has_room(Some(key), Some(user), &request.channels) {
+            return Err(SubscribeRefused::DemoIsFull);
+        }
+        self.room_for_channels(request.channels.iter())
+            .and_then(|()| self.room_to_join(Some(key), &request.channels))
+            .map_err(SubscribeRefused::OverLimit)?;
+        Ok((key, user))
     }
 
     /// Removes subscriptions. `None` if the connection does not exist.
@@ -206,7 +228,7 @@ impl RegistryState {
                 if let Some(user) = self.users.get_mut(id) {
                     user.connections.leave(channel);
                 }
-                effects.push(Effect::Channel(channel, ToChannel::Leave(key)));
+                effects.push(Effect::Channel(channel, ToChannel::Leave(key, id)));
                 changed.push(channel);
             }
         }

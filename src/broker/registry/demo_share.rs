@@ -112,7 +112,7 @@ mod tests {
             channels: channels.iter().map(|name| (*name).to_owned()).collect(),
             fresh_user_state: Vec::new(),
             user_state: Vec::new(),
-            state_public_keys: Vec::new(),
+            state_public_keys: Some(Vec::new()),
             channel_configs: Vec::new(),
         }
     }

@@ -35,6 +35,12 @@ impl TokenExpiries {
         self.tokens.get(&conn).map(|token| token.unix)
     }
 
+    /// When the connection's token expires: in Unix seconds, and in ms from now.
+    pub fn remaining(&self, conn: ConnKey, now: u64) -> Option<(u64, u64)> {
+        let token = self.tokens.get(&conn)?;
+        Some((token.unix, token.due.map_or(0, |due| due.get().saturating_sub(now))))
+    }
+
     /// Forgets the connection's token: it has none any more, or has ended.
     pub fn remove(&mut self, conn: ConnKey) {
         if let Some(mut token) = self.tokens.remove(&conn) {

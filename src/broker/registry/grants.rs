@@ -42,8 +42,7 @@ impl RegistryState {
             _ if !creates => return Err(TokenGrantRefused::UnknownConnection),
             _ => {
                 // A token without the claim leaves the keys as they are, because /user_state may have set them.
-                let current = || user.and_then(|id| self.user(id)).map(|user| user.public_keys().to_vec());
-                connect.state_public_keys = public_keys.or_else(current).unwrap_or_default();
+                connect.state_public_keys = public_keys;
                 self.connect(connect, now, effects).map_err(TokenGrantRefused::Connect)?.conn_id
             }
         };
@@ -121,7 +120,7 @@ mod tests {
             channels: channels.iter().map(|name| name.to_string()).collect(),
             fresh_user_state: Vec::new(),
             user_state: Vec::new(),
-            state_public_keys: Vec::new(),
+            state_public_keys: Some(Vec::new()),
             channel_configs: Vec::new(),
         };
         TokenGrant {

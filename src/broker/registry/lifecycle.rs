@@ -130,7 +130,7 @@ impl RegistryState {
         }
     }
 
-    fn set_phase(&mut self, key: ConnKey, phase: Phase) {
+    pub(super) fn set_phase(&mut self, key: ConnKey, phase: Phase) {
         if let Some(connection) = self.get_mut(key) {
             connection.phase = phase;
         }
@@ -191,7 +191,7 @@ impl RegistryState {
         let mut channels: Vec<_> = connection.channels.iter().copied().collect();
         self.sort_by_name(&mut channels);
         for channel in channels {
-            effects.push(Effect::Channel(channel, ToChannel::Part(key)));
+            effects.push(Effect::Channel(channel, ToChannel::Part(key, user)));
         }
         self.count_present(user, -1);
         self.set_deadline(key, Some(at));
@@ -220,7 +220,7 @@ impl RegistryState {
         let mut channels: Vec<_> = connection.channels.iter().copied().collect();
         self.sort_by_name(&mut channels);
         for channel in &channels {
-            effects.push(Effect::Channel(*channel, ToChannel::Leave(key)));
+            effects.push(Effect::Channel(*channel, ToChannel::Leave(key, connection.user)));
         }
         if connection.is_present() {
             self.count_present(connection.user, -1);
@@ -238,8 +238,13 @@ impl RegistryState {
     pub fn forget_users(&mut self, now: u64) {
         let idle = self.times.user_idle;
         let after = |of_demo| if of_demo { idle.min(DEMO_USER_IDLE_MS) } else { idle };
+        // Channels list users that are connected to other nodes.
+        let may_be_listed = self.stamps.follows();
         self.users.remove_if(|user| {
-            user.connections.is_empty() && now.saturating_sub(user.last_active) >= after(user.of_demo)
+            let is_listed = may_be_listed && Arc::strong_count(&user.view) > 1;
+            user.connections.is_empty()
+                && !is_listed
+                && now.saturating_sub(user.last_active) >= after(user.of_demo)
         });
     }
 }

@@ -109,6 +109,12 @@ impl RegistryState {
         at_most(Limit::ChannelsPerConnection, bound, joined.len() + new.len())
     }
 
+    /// Checks the limits for a whole state.
+    pub fn room_for_whole_state(&self, state: &StateMap) -> Result<(), OverLimit> {
+        at_most(Limit::UserStateKeys, self.limits.state_keys, state.len())?;
+        at_most(Limit::UserStateBytes, self.limits.state_bytes, state.size())
+    }
+
     /// Checks the limits for merging these entries into a user's state, in this order.
     pub(super) fn room_for_state(
         &self,
@@ -129,7 +135,6 @@ impl RegistryState {
         // Some entries may only replace others.
         let mut merged = details.map_or_else(StateMap::default, |details| details.state.clone());
         entries.iter().for_each(|entries| _ = merged.merge(entries.iter().cloned()));
-        at_most(Limit::UserStateKeys, state_keys, merged.len())?;
-        at_most(Limit::UserStateBytes, state_bytes, merged.size())
+        self.room_for_whole_state(&merged)
     }
 }

@@ -3,6 +3,9 @@
 pub(crate) mod limits;
 mod blocks;
 mod browse;
+pub(crate) mod cluster;
+mod cluster_events;
+mod cluster_posts;
 mod connect;
 mod demo_share;
 mod drain_schedule;
@@ -24,15 +27,17 @@ use super::batched_mailbox::BatchedMailbox;
 use super::channel::messages::{ChannelRef, ToChannel};
 use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
+use super::engine::link::LinkHandle;
 use super::private_messages::{PrivateMessages, ToPrivateMessages};
 use crate::clock::{Clock, Tick};
 use crate::protocol::event::Encoder;
-use crate::protocol::ids::{ChannelId, Epoch};
+use crate::protocol::ids::{ChannelId, Epoch, ServerEpoch};
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::{BoundedCounter, InFlight};
 use crate::telemetry::recorder::Recorder;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
+use cluster::Cluster;
 use drain_schedule::DrainSchedule;
 use messages::Publish;
 use state::{Effect, RegistryState};
@@ -65,6 +70,8 @@ pub struct RegistryParts {
     pub counters: Arc<Counters>,
     pub in_flight: Arc<InFlight>,
     pub recorder: Arc<Recorder>,
+    /// The way to Redis, if Redis decides.
+    pub link: Option<LinkHandle>,
 }
 
 /// The registry actor.
@@ -85,11 +92,17 @@ pub struct Registry {
     drain_schedule: Option<DrainSchedule>,
     /// Ordered closes that have not reached their hubs yet.
     pending_closes: Arc<BoundedCounter>,
+    /// Set if Redis decides.
+    cluster: Option<Box<Cluster>>,
+    /// The life of the server that Redis has named last.
+    life: Option<ServerEpoch>,
 }
 
 impl Registry {
     pub fn new(parts: RegistryParts) -> Self {
         Self {
+            cluster: parts.link.as_ref().map(|link| Box::new(Cluster::new(link.seen().clone()))),
+            life: None,
             parts,
             channels: Vec::new(),
             effects: Vec::new(),
@@ -134,6 +147,7 @@ impl Registry {
     /// Ends a request. After many effects, the registry yields to other tasks before the next request. Otherwise actix
     /// handles the whole mailbox in one turn.
     fn end_turn(&mut self, context: &mut Context<Self>) {
+        self.flush_to_link();
         if self.spent >= TURN {
             self.spent = 0;
             context.wait(tokio::task::yield_now().into_actor(self));
@@ -157,6 +171,9 @@ impl Registry {
         let mut effects = std::mem::take(&mut self.effects);
         self.spent += effects.len();
         for effect in effects.drain(..) {
+            if let Some(cluster) = &mut self.cluster {
+                cluster.observe(&effect, &self.parts.state, self.clock.now_ms());
+            }
             match effect {
                 Effect::Create(identity, settings, rules, summary) => {
                     let parts = &self.parts;
@@ -172,13 +189,15 @@ impl Registry {
                         stamps,
                     )
                     .with_rules(rules);
+                    let state = if self.cluster.is_some() { state.following() } else { state };
                     let channel = Channel::new(
                         state,
                         summary,
                         parts.hubs.clone(),
                         parts.in_flight.clone(),
                         parts.counters.clone(),
-                    );
+                    )
+                    .with_link(parts.link.clone());
                     self.channels.push(channel.start());
                 }
                 Effect::Channel(id, message) => self.send_to_channel(id, message),
@@ -249,6 +268,7 @@ impl Actor for Registry {
         context.run_interval(every, |registry, _| {
             let now = registry.now_ms();
             registry.parts.state.forget_users(now);
+            registry.forget_idle_streams(now);
         });
     }
 }

@@ -219,8 +219,9 @@ impl Handler<Detached> for Registry {
     type Result = ();
 
     fn handle(&mut self, detached: Detached, context: &mut Self::Context) {
-        let now = self.now_ms();
+        let (now, conn_id) = (self.now_ms(), detached.conn_id);
         self.parts.state.detached(detached, now, &mut self.effects);
+        self.depart(conn_id);
         self.apply_in_turns(context);
     }
 }

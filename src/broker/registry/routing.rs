@@ -122,7 +122,7 @@ impl RegistryState {
 
     /// The audience of a delivery in a channel. Includes all its sessions if they are few compared with the channel's
     /// members: then the hubs need not search all members.
-    fn resolve_audience(
+    pub(super) fn resolve_audience(
         &self,
         channel: ChannelId,
         delivery: &Delivery,

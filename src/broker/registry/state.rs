@@ -153,6 +153,8 @@ pub struct RegistryState {
     generation: u32,
     pub(super) present: usize,
     pub(super) active_users: usize,
+    /// When something last arrived from other nodes, in ms of the registry's clock.
+    pub(super) arrived_at: u64,
 }
 
 impl RegistryState {
@@ -174,6 +176,7 @@ impl RegistryState {
             generation: 0,
             present: 0,
             active_users: 0,
+            arrived_at: 0,
         }
     }
 
@@ -274,10 +277,26 @@ impl RegistryState {
         if let Some(id) = self.channel_id(name) {
             return id;
         }
+        let settings = self.rules_of(name).settings(&config());
+        self.create_channel(name, Uuid::new_v4(), settings, effects)
+    }
+
+    /// The operator's rules for the channel of this name.
+    pub(super) fn rules_of(&self, name: &str) -> &Arc<ChannelRules> {
+        self.patterns.rules(name)
+    }
+
+    /// Creates a channel, of which there is none yet.
+    pub(super) fn create_channel(
+        &mut self,
+        name: &str,
+        uuid: Uuid,
+        settings: ChannelSettings,
+        effects: &mut Vec<Effect>,
+    ) -> ChannelId {
         let id = ChannelId(self.channels.len() as u32);
-        let identity = Identity { id, uuid: Uuid::new_v4(), name: name.into() };
-        let rules = self.patterns.rules(name).clone();
-        let settings = rules.settings(&config());
+        let identity = Identity { id, uuid, name: name.into() };
+        let rules = self.rules_of(name).clone();
         let summary = Arc::new(Summary::new(Timestamp::now()));
         self.demo.note_channel();
         effects.push(Effect::Create(identity.clone(), settings.clone(), rules.clone(), summary.clone()));

@@ -109,7 +109,7 @@ fn connect(username: &str, conn_id: u128, channels: &[&str]) -> Connect {
         channels: channels.iter().map(|name| name.to_string()).collect(),
         fresh_user_state: Vec::new(),
         user_state: Vec::new(),
-        state_public_keys: Vec::new(),
+        state_public_keys: Some(Vec::new()),
         channel_configs: Vec::new(),
     }
 }
@@ -153,8 +153,8 @@ impl Registry {
                         format!("attach {}/{}", part.index, part.of)
                     }
                     ToChannel::Detach(_, cursor) => format!("detach {cursor:?}"),
-                    ToChannel::Leave(_) => "leave".into(),
-                    ToChannel::Part(_) => "part".into(),
+                    ToChannel::Leave(..) => "leave".into(),
+                    ToChannel::Part(..) => "part".into(),
                     ToChannel::Return(..) => "return".into(),
                     other => format!("{other:?}"),
                 };
@@ -382,7 +382,7 @@ fn deadlines_are_handled_in_several_turns() {
             channels: vec!["a".into(), "b".into()],
             fresh_user_state: Vec::new(),
             user_state: Vec::new(),
-            state_public_keys: Vec::new(),
+            state_public_keys: Some(Vec::new()),
             channel_configs: Vec::new(),
         };
         registry.state.connect(request, 0, &mut registry.effects).unwrap();

@@ -48,6 +48,8 @@ pub struct Details {
     pub state: StateMap,
     /// The keys of the state that all clients may see.
     pub public_keys: Vec<String>,
+    /// The version that Redis has given to them, if it stores them.
+    pub version: u64,
 }
 
 /// See the module's description.

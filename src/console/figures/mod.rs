@@ -46,6 +46,9 @@ async fn build(
     if selection.limits {
         write::limits(broker, &mut out);
     }
+    if let Some(nodes) = broker.nodes() {
+        write::nodes(&nodes, &mut out)?;
+    }
     // The rest changes every second. This alone does not make the response a new one.
     let decisive = out.len();
     let (uptime, version) = (uptime(broker.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
@@ -61,8 +64,10 @@ pub async fn debug(_: AdminOrSigned, broker: web::Data<BrokerHandle>) -> Result<
     // The registry answers behind all that was published before, and notes its figures.
     broker.counts().await?;
     let (counters, sources) = (&broker.counters, Sources::now(&broker.counters, &broker.in_flight));
+    let sources = sources.with_engine(broker.engine_metrics());
     let line = |metric: &Metric| format!("{}: {}\n", metric.help, metric.read(&sources));
-    let mut text: String = METRICS.iter().map(line).collect();
+    let mut text: String = METRICS.iter().filter(|metric| metric.is_available(&sources)).map(line).collect();
+    text.extend(broker.script_figures());
     for (limit, count) in counters.limits.iter() {
         text.push_str(&format!("limit reached, {}: {count}\n", limit.setting()));
     }

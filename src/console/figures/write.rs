@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{RequestedFigures, Window};
 use crate::api::channels_info::{ChannelsInfo, Freshness};
 use crate::broker::handle::BrokerHandle;
+use crate::broker::handle::nodes::NodeViews;
 use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, Counts, Phase};
 use crate::console::lists;
 use crate::http_error::Refusal;
@@ -134,6 +135,17 @@ pub fn limits(broker: &BrokerHandle, out: &mut Vec<u8>) {
         counters.closes.iter().map(|(reason, count)| (reason.to_owned(), count.into())).collect();
     out.extend_from_slice(format!(",\"limits\":{}", Value::Object(hits)).as_bytes());
     out.extend_from_slice(format!(",\"closed\":{}", Value::Object(closed)).as_bytes());
+}
+
+/// Appends `,"nodes": […],"stale": …`.
+///
+/// # Errors
+/// `Internal` if it cannot be serialized.
+pub fn nodes(views: &NodeViews, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    out.extend_from_slice(b",\"nodes\":");
+    serde_json::to_writer(&mut *out, &views.nodes).map_err(|_| Refusal::Internal)?;
+    out.extend_from_slice(format!(",\"stale\":{}", views.is_stale).as_bytes());
+    Ok(())
 }
 
 /// Appends `,"series": {…}`.

@@ -259,10 +259,17 @@ impl Encoder {
     }
 
     /// Encodes a `user_state_change` event. `changed` is a JSON list of `{"key", "value"}`, public keys only.
-    pub fn state_change(self, channel: &str, user: &UserView, changed: &str, now: &Timestamp) -> Frame {
+    pub fn state_change(
+        self,
+        uuid: Uuid,
+        channel: &str,
+        user: &UserView,
+        changed: &str,
+        now: &Timestamp,
+    ) -> Frame {
         let mut draft = FrameDraft::new(320 + user.public_state().len() + changed.len());
         let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
-        members.uuid(Uuid::new_v4());
+        members.uuid(uuid);
         members.text("type", "user_state_change");
         members.text("user", &user.name);
         members.timestamp(now);

@@ -80,6 +80,9 @@ pub async fn listen(
     if let Some(grant) = grant {
         admission.grant(grant).await?;
     }
+    if let Err(refusal) = broker.bring(conn_id).await {
+        return without_redis(refusal, &broker, callback).await;
+    }
     let poll_client = deadline.clone().map(|deadline| deadline as _);
     let session = PollSession::start(conn_id, since, client, poll_client, hub.clone());
     match session.await {
@@ -90,6 +93,21 @@ pub async fn listen(
         Ok(PollAnswer::UnknownConnection) => Err(Refusal::UnknownConnection),
         Err(_) => Ok(answer(None, callback)),
     }
+}
+
+/// The answer to a poll of a connection that another node owns, while Redis does not answer. Old clients do not poll again
+/// after an error, so that they receive an empty list instead, as late as if there were no messages.
+async fn without_redis(
+    refusal: Refusal,
+    broker: &BrokerHandle,
+    callback: Option<&str>,
+) -> Result<HttpResponse, Refusal> {
+    if !refusal.is_of_engine() {
+        return Err(refusal);
+    }
+    broker.count(&refusal);
+    tokio::time::sleep(Duration::from_millis(broker.settings.poll_wait_ms)).await;
+    Ok(answer(None, callback))
 }
 
 fn with_unreadable_conn_id() -> Refusal {

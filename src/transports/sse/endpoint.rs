@@ -61,6 +61,7 @@ async fn open(req: &HttpRequest, gate: &Gate, broker: &BrokerHandle) -> Result<E
     if let Some(grant) = grant {
         admission.grant(grant).await?;
     }
+    broker.bring(target.conn_id).await?;
     let deadline = req.conn_data::<Rc<ConnectionDeadline>>().cloned();
     let body = EventBody::open(target.conn_id, client, hub.clone(), deadline, address_slot);
     match hub.try_attach(target.conn_id, body.slot, Transport::Sse, Some(since)).await {

@@ -142,6 +142,9 @@ impl Upgrade {
         {
             *conn_id = self.admission().grant(grant).await?;
         }
+        if let AdmittedHandshake::Session(conn_id, _) = admitted.target {
+            self.broker.bring(conn_id).await?;
+        }
         Ok(admitted)
     }
 

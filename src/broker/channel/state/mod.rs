@@ -1,5 +1,6 @@
 //! The state of a channel: members, presence, history, frames. Pure; the caller passes the time.
 
+mod following;
 mod presence;
 mod publishing;
 
@@ -18,6 +19,7 @@ use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Epoch, HubId, Off
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use crate::protocol::user_list::UserList;
+use following::Following;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
@@ -67,6 +69,8 @@ pub struct ChannelState {
     frames: Buffer,
     /// The outgoing frames that the recorder has not taken yet, while the channel is recorded.
     recorded_frames: Option<Vec<Arc<Frame>>>,
+    /// Set if Redis decides about this channel, and this state follows.
+    following: Option<Box<Following>>,
 }
 
 impl ChannelState {
@@ -97,6 +101,7 @@ impl ChannelState {
             history: VecDeque::new(),
             frames: Buffer::default(),
             recorded_frames: None,
+            following: None,
         }
     }
 
@@ -208,6 +213,9 @@ impl ChannelState {
     pub fn part(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut ChannelEffects) {
         let Some(member) = self.members.get_mut(&conn).filter(|member| member.present) else { return };
         member.present = false;
+        if self.following.is_some() {
+            return;
+        }
         self.connections -= 1;
         let (user, keep_until) = (member.user, self.keep_until());
         if let Some(user) = self.present_users.leave(user, keep_until) {
@@ -230,6 +238,9 @@ impl ChannelState {
     fn enter(&mut self, conn: ConnKey, view: Arc<UserView>, now: &Timestamp, effects: &mut ChannelEffects) {
         let Some(member) = self.members.get_mut(&conn).filter(|member| !member.present) else { return };
         member.present = true;
+        if self.following.is_some() {
+            return;
+        }
         self.connections += 1;
         if self.present_users.enter(&view) {
             self.change_presence(view, Presence::Joined, now, effects);
@@ -239,6 +250,7 @@ impl ChannelState {
 
     fn announce(
         &mut self,
+        uuid: Uuid,
         user: Arc<UserView>,
         presence: Presence,
         now: &Timestamp,
@@ -247,7 +259,7 @@ impl ChannelState {
         let with_list = self.settings.broadcast_presence_with_user_lists
             && self.rules.allows_list(self.present_users.len());
         let users = if with_list { self.present_users.list() } else { UserList::default() };
-        let (uuid, channel) = (Uuid::new_v4(), self.identity.name.clone());
+        let channel = self.identity.name.clone();
         let event = PresenceEvent { uuid, channel, user, presence, users, timestamp: *now };
         if event.users.is_empty() {
             return self.broadcast(self.encoder.presence(&event), now, effects);
@@ -280,7 +292,7 @@ impl ChannelState {
             changes.update_view(&view);
         }
         if let Some(changed) = changed.filter(|_| self.settings.notify_state) {
-            let frame = self.encoder.state_change(&self.identity.name, &view, changed, now);
+            let frame = self.encoder.state_change(Uuid::new_v4(), &self.identity.name, &view, changed, now);
             self.broadcast(frame, now, effects);
         }
     }
@@ -301,6 +313,7 @@ impl ChannelState {
                 let left_out = audience.except.as_slice().iter().map(connections).sum();
                 u64::from(self.connections).saturating_sub(left_out)
             }
+            // A channel that follows does not know how many connections of a user other nodes have.
             Some(only) => {
                 only.as_slice().iter().filter(|user| audience.admits(**user)).map(connections).sum()
             }
@@ -361,6 +374,8 @@ impl ChannelState {
 mod tests;
 #[cfg(test)]
 mod kept_tests;
+#[cfg(test)]
+mod following_tests;
 #[cfg(test)]
 mod rules_tests;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::config::PresenceMode;
 use crate::protocol::event::{Presence, UserView};
 use crate::protocol::time::Timestamp;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The most users that are gone at once, so that other channels get their turns.
 const MAX_GONE: usize = 1_024;
@@ -57,7 +58,7 @@ impl ChannelState {
             return;
         }
         match self.rules.presence {
-            PresenceMode::Events => self.announce(user, presence, now, effects),
+            PresenceMode::Events => self.announce(Uuid::new_v4(), user, presence, now, effects),
             PresenceMode::Diffs => {
                 self.begin_interval();
                 self.changes.get_or_insert_default().note(user, presence);
@@ -73,13 +74,16 @@ impl ChannelState {
         }
     }
 
-    fn begin_interval(&mut self) {
+    pub(super) fn begin_interval(&mut self) {
         let due = self.clock_ms + self.rules.presence_ms;
         self.changes.get_or_insert_default().begin(due);
     }
 
     /// Sends what changed in the interval that ends.
     fn report_presence(&mut self, now: &Timestamp, effects: &mut ChannelEffects) {
+        if self.following.is_some() {
+            return self.propose_report();
+        }
         let (connections, users, _) = self.counts();
         let Some(changes) = &mut self.changes else { return };
         if !self.settings.notify_presence {

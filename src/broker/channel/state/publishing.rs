@@ -98,7 +98,7 @@ impl ChannelState {
         self.buffer_frame(stamped, None);
     }
 
-    fn buffer_frame(&mut self, stamped: Stamped, stored: Option<Arc<StoredMessage>>) {
+    pub(super) fn buffer_frame(&mut self, stamped: Stamped, stored: Option<Arc<StoredMessage>>) {
         match self.settings.store_frames {
             true => self.frames.push(stamped, stored, self.retention.frames),
             false => self.frames.skip(stamped.place()),
@@ -107,8 +107,12 @@ impl ChannelState {
 
     pub(super) fn next_place(&mut self, now: &Timestamp) -> Place {
         self.last_active = *now;
-        self.position.offset += 1;
         self.evict_old_frames(now);
+        if let Some(place) = self.following.as_mut().and_then(|following| following.take_place()) {
+            self.position.offset = place.offset;
+            return place;
+        }
+        self.position.offset += 1;
         Place { offset: self.position.offset, stamp: self.stamps.next(now) }
     }
 

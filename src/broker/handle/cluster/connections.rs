@@ -1,0 +1,322 @@
+//! Connections and their subscriptions.
+
+use super::users::VersionedRecord;
+use super::{ClusterRequest, HeldStreams};
+use crate::broker::engine::call::{Call, NodeNumber};
+use crate::broker::engine::error::EngineError;
+use crate::broker::engine::row::Ownership;
+use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
+use crate::broker::registry::cluster::rows::RowData;
+use crate::broker::registry::cluster::{channel_key, user_key};
+use crate::broker::requests::{
+    Connect, ConnectRefused, Connected, Ending, Requester, Subscribe, SubscribeRefused, Subscribed,
+    TokenGrant, TokenGrantRefused, UnknownConnection, Unsubscribe,
+};
+use crate::http_error::{OverLimit, Refusal};
+use crate::protocol::settings::ChannelConfig;
+use crate::telemetry::limits::Limit;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl ClusterRequest<'_> {
+    pub async fn connect(
+        &self,
+        mut request: Connect,
+        by: Requester,
+    ) -> Result<Result<Connected, ConnectRefused>, Refusal> {
+        let conn_id = *request.conn_id.get_or_insert_with(Uuid::new_v4);
+        if let Err(refused) = self.prepare_connect(&mut request, by).await? {
+            return Ok(Err(refused));
+        }
+        let (generation, was_here) = match self.claim(conn_id, &request.username).await? {
+            Claimed::Here(generation) => (generation, true),
+            Claimed::Own(generation) => (generation, false),
+            Claimed::Elsewhere => return self.connect_elsewhere(conn_id, request).await,
+            Claimed::Foreign => return Ok(Err(ConnectRefused::BelongsToAnother)),
+        };
+        let _held = match self.open(&request.username, &request.channels, &request.channel_configs).await? {
+            Ok(held) => held,
+            Err(over) => return Ok(Err(ConnectRefused::OverLimit(over))),
+        };
+        let again = request.clone();
+        let connected = self.broker.ask(move |registry, context| {
+            if was_here && registry.generation(conn_id) != Some(generation) {
+                return None;
+            }
+            let connected = registry.connect(request, by, context);
+            registry.own_row(conn_id, generation);
+            Some(connected)
+        });
+        let Some(connected) = connected.await? else {
+            // It has moved meanwhile.
+            return self.connect_elsewhere(conn_id, again).await;
+        };
+        self.settle().await?;
+        Ok(connected)
+    }
+
+    /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
+    async fn claim(&self, conn_id: Uuid, user: &str) -> Result<Claimed, Refusal> {
+        let own = self.broker.ask(move |registry, _| registry.generation(conn_id)).await?;
+        if let Some(generation) = own {
+            return Ok(Claimed::Here(generation));
+        }
+        for _ in 0..2 {
+            let data = RowData::default().write();
+            let call = Call::Claim { conn: conn_id.to_string(), user: user.to_owned(), data };
+            let reply = self.link.call(call).await?;
+            match Ownership::read(&reply) {
+                Some(Ownership::New { generation } | Ownership::Own { generation }) => {
+                    return Ok(Claimed::Own(generation));
+                }
+                Some(Ownership::Foreign) => return Ok(Claimed::Foreign),
+                Some(Ownership::Other { .. }) => return Ok(Claimed::Elsewhere),
+                // Its owner has died. The next attempt finds it as an own one.
+                Some(Ownership::Taken { .. }) => {}
+                _ => return Err(EngineError::Refused("the row of a connection is malformed".into()).into()),
+            }
+        }
+        Err(EngineError::Unavailable.into())
+    }
+
+    /// Lets the owner of a connection connect it again.
+    async fn connect_elsewhere(
+        &self,
+        conn_id: Uuid,
+        request: Connect,
+    ) -> Result<Result<Connected, ConnectRefused>, Refusal> {
+        let Connect { username, channels, channel_configs, .. } = request;
+        if let Err(over) = self.create_channels(&channels, &channel_configs).await? {
+            return Ok(Err(ConnectRefused::OverLimit(over)));
+        }
+        let question = Question::Connect { conn_id, user: username.clone(), channels: channels.clone() };
+        match self.ask_owner(conn_id, question).await? {
+            Some(Answer::Subscribed { .. }) => {
+                let user = self.broker.ask(move |registry, _| registry.state().shown(&username)).await?;
+                let user = user.ok_or(EngineError::Unavailable)?;
+                let channels = self.channels(Some(channels), Vec::new()).await?;
+                Ok(Ok(Connected { conn_id, user, channels }))
+            }
+            Some(Answer::OverLimit { limit, bound }) => {
+                Ok(Err(ConnectRefused::OverLimit(over(&limit, bound))))
+            }
+            _ => Ok(Err(ConnectRefused::BelongsToAnother)),
+        }
+    }
+
+    /// Sets the user's state in Redis, and takes it out of the request.
+    async fn prepare_connect(
+        &self,
+        request: &mut Connect,
+        by: Requester,
+    ) -> Result<Result<(), ConnectRefused>, Refusal> {
+        let name = request.username.clone();
+        let merged = self
+            .change_user(
+                &name,
+                |_| None,
+                async |before: &VersionedRecord| {
+                    let fresh =
+                        if before.version == 0 { request.fresh_user_state.clone() } else { Vec::new() };
+                    let fresh = fresh.into_iter().chain(request.user_state.clone());
+                    let merged = before.record.merge(fresh, request.state_public_keys.clone());
+                    let (checked, record) = (request.clone(), merged.record.clone());
+                    let may = self
+                        .broker
+                        .ask(move |registry, _| registry.may_connect(&checked, &record, by))
+                        .await?;
+                    Ok(may.map(|()| merged))
+                },
+            )
+            .await?;
+        (request.fresh_user_state, request.user_state, request.state_public_keys) =
+            (Vec::new(), Vec::new(), None);
+        Ok(merged.map(|_| ()))
+    }
+
+    /// Creates the channels that are missing in the cluster, and makes them and the user's private stream current.
+    async fn open(
+        &self,
+        user: &str,
+        channels: &[String],
+        configs: &[(String, ChannelConfig)],
+    ) -> Result<Result<HeldStreams, OverLimit>, Refusal> {
+        if let Err(over) = self.create_channels(channels, configs).await? {
+            return Ok(Err(over));
+        }
+        let mut keys: Vec<Arc<str>> = channels.iter().map(|name| channel_key(name)).collect();
+        keys.push(user_key(user));
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(Ok(self.hold(keys).await?))
+    }
+
+    pub async fn subscribe(
+        &self,
+        request: Subscribe,
+        by: Requester,
+    ) -> Result<Result<Subscribed, SubscribeRefused>, Refusal> {
+        let checked = request.clone();
+        let user = self.broker.ask(move |registry, _| registry.may_subscribe(&checked, by)).await?;
+        let user = match user {
+            Ok(user) => user,
+            Err(SubscribeRefused::UnknownConnection) => return self.subscribe_elsewhere(request).await,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        self.receive_earlier().await?;
+        let _held = match self.open(&user, &request.channels, &request.channel_configs).await? {
+            Ok(held) => held,
+            Err(over) => return Ok(Err(SubscribeRefused::OverLimit(over))),
+        };
+        let again = request.clone();
+        let subscribed =
+            self.broker.ask(move |registry, context| registry.subscribe(request, by, context)).await?;
+        if let Err(SubscribeRefused::UnknownConnection) = subscribed {
+            // It has moved meanwhile.
+            return self.subscribe_elsewhere(again).await;
+        }
+        self.settle().await?;
+        Ok(subscribed)
+    }
+
+    /// Lets the owner of a connection subscribe it.
+    async fn subscribe_elsewhere(
+        &self,
+        request: Subscribe,
+    ) -> Result<Result<Subscribed, SubscribeRefused>, Refusal> {
+        let Subscribe { conn_id, channels, channel_configs } = request;
+        if let Err(over) = self.create_channels(&channels, &channel_configs).await? {
+            return Ok(Err(SubscribeRefused::OverLimit(over)));
+        }
+        let question = Question::Subscribe { conn_id, channels };
+        match self.ask_owner(conn_id, question).await? {
+            Some(Answer::Subscribed { channels, changed }) => {
+                Ok(Ok(self.subscribed(channels, changed).await?))
+            }
+            Some(Answer::OverLimit { limit, bound }) => {
+                Ok(Err(SubscribeRefused::OverLimit(over(&limit, bound))))
+            }
+            _ => Ok(Err(SubscribeRefused::UnknownConnection)),
+        }
+    }
+
+    async fn subscribed(&self, channels: Vec<String>, changed: Vec<String>) -> Result<Subscribed, Refusal> {
+        let channels = self.channels(Some(channels), Vec::new()).await?;
+        Ok(Subscribed { channels, changed: changed.into_iter().map(Into::into).collect() })
+    }
+
+    pub async fn unsubscribe(
+        &self,
+        request: Unsubscribe,
+        by: Requester,
+    ) -> Result<Result<Subscribed, UnknownConnection>, Refusal> {
+        let Unsubscribe { conn_id, channels } = request.clone();
+        self.receive_earlier().await?;
+        let answer =
+            self.broker.ask(move |registry, context| registry.unsubscribe(request, by, context)).await?;
+        if answer.is_ok() {
+            self.settle().await?;
+            return Ok(answer);
+        }
+        match self.ask_owner(conn_id, Question::Unsubscribe { conn_id, channels }).await? {
+            Some(Answer::Subscribed { channels, changed }) => {
+                Ok(Ok(self.subscribed(channels, changed).await?))
+            }
+            _ => Ok(Err(UnknownConnection)),
+        }
+    }
+
+    pub async fn disconnect(&self, conn_id: Uuid, why: Ending) -> Result<bool, Refusal> {
+        let posted = PostedEnding::of(&why);
+        let known =
+            self.broker.ask(move |registry, context| registry.disconnect(conn_id, &why, context)).await?;
+        if known {
+            self.settle().await?;
+            return Ok(true);
+        }
+        let answer = self.ask_owner(conn_id, Question::Disconnect { conn_id, why: posted }).await?;
+        Ok(matches!(answer, Some(Answer::Ended { .. })))
+    }
+
+    /// Ends connections of a user on all nodes. Returns how many; `None` if no node knows the user.
+    pub async fn disconnect_user(&self, user: &str, why: &Ending) -> Result<Option<usize>, Refusal> {
+        let mut all = None;
+        for node in self.nodes().await? {
+            loop {
+                let (user, why) = (user.to_owned(), PostedEnding::of(why));
+                let answer = self.ask_node(node, Question::DisconnectUser { user, why }).await?;
+                let Answer::Ended { ended, left } = answer else { break };
+                all = Some(all.unwrap_or(0) + ended);
+                if left == 0 || ended == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The nodes that are alive.
+    async fn nodes(&self) -> Result<Vec<NodeNumber>, Refusal> {
+        let reply = self.link.call(Call::Nodes).await?;
+        let nodes = reply.list().into_iter().flatten();
+        Ok(nodes.filter_map(|node| node.list()?.first()?.text()?.parse().ok()).collect())
+    }
+
+    pub async fn grant_token(
+        &self,
+        mut grant: TokenGrant,
+    ) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
+        let known = match grant.connect.conn_id {
+            Some(conn_id) => self.bring(conn_id).await?,
+            None => false,
+        };
+        let conn_id = *grant.connect.conn_id.get_or_insert_with(Uuid::new_v4);
+        let mut generation = None;
+        if grant.creates && !known {
+            // A token without the claim leaves the keys as they are, because /user_state may have set them.
+            grant.connect.state_public_keys = grant.public_keys.take();
+            if let Err(refused) = self.prepare_connect(&mut grant.connect, Requester::Application).await? {
+                return Ok(Err(TokenGrantRefused::Connect(refused)));
+            }
+            generation = match self.claim(conn_id, &grant.connect.username).await? {
+                Claimed::Here(generation) | Claimed::Own(generation) => Some(generation),
+                Claimed::Foreign => return Ok(Err(TokenGrantRefused::Mismatch)),
+                // Another node has created it meanwhile. The client repeats its request.
+                Claimed::Elsewhere => return Err(EngineError::Unavailable.into()),
+            };
+        }
+        let Connect { username, channels, channel_configs, .. } = &grant.connect;
+        let _held = match self.open(username, channels, channel_configs).await? {
+            Ok(held) => held,
+            Err(over) => return Ok(Err(TokenGrantRefused::Connect(ConnectRefused::OverLimit(over)))),
+        };
+        let granted = self.broker.ask(move |registry, context| {
+            let granted = registry.grant_token(grant, context);
+            if let Some(generation) = generation {
+                registry.own_row(conn_id, generation);
+            }
+            granted
+        });
+        let granted = granted.await?;
+        self.settle().await?;
+        Ok(granted)
+    }
+}
+
+/// What became of a claim.
+enum Claimed {
+    /// This node has the connection, in this generation.
+    Here(u64),
+    /// This node owns the connection in this generation, and does not have it yet.
+    Own(u64),
+    /// Another node owns it.
+    Elsewhere,
+    /// It belongs to another user.
+    Foreign,
+}
+
+/// A limit that another node has named.
+fn over(limit: &str, bound: u64) -> OverLimit {
+    let limit = Limit::of(limit).unwrap_or(Limit::ChannelsPerConnection);
+    OverLimit { limit, bound, retry_after_s: None }
+}

@@ -1,0 +1,224 @@
+//! Loading streams from Redis: those that requests need, and all again after the connection broke. Pure.
+
+use super::applying::HeldChange;
+use super::followed::FollowPhase;
+use super::{Awaited, Cluster, Ticket, ToLink, Waiter, channel_key};
+use crate::broker::engine::call::{Call, NodeNumber};
+use crate::broker::engine::error::EngineError;
+use crate::broker::engine::reply::Reply;
+use crate::broker::engine::snapshot::StreamSnapshot;
+use crate::broker::private_messages::ToPrivateMessages;
+use crate::broker::registry::state::{Effect, RegistryState};
+use std::sync::Arc;
+
+/// The most bytes of a log in one reply.
+const MAX_READ_BYTES: u32 = 1 << 20;
+
+/// The streams that are loaded again, after the connection to Redis broke. All are applied together in the order of their
+/// stamps, so that a cursor of a client never passes a frame that it does not have.
+#[derive(Debug, Default)]
+pub(super) struct Reloading {
+    pub(super) left: usize,
+    pub(super) copies: Vec<(Arc<str>, Option<StreamSnapshot>)>,
+    /// What arrived meanwhile.
+    pub(super) held: Vec<HeldChange>,
+}
+
+/// What has arrived of a stream.
+enum Part {
+    Whole(Box<StreamSnapshot>),
+    /// More was requested.
+    More,
+    /// There is no such stream.
+    Missing,
+}
+
+impl Cluster {
+    /// A request needs these streams; the waiter learns when they are current. The request releases them later.
+    pub fn hold(&mut self, keys: &[Arc<str>], waiter: Waiter) {
+        if !self.is_joined {
+            let _ = waiter.send(Err(EngineError::Unavailable));
+            // The request releases them nevertheless.
+            let (ignored, _) = tokio::sync::oneshot::channel();
+            self.streams.hold(keys, ignored);
+            return self.streams.lost(&EngineError::Unavailable);
+        }
+        for key in self.streams.hold(keys, waiter) {
+            self.follow(key, Awaited::Load);
+        }
+    }
+
+    pub fn release(&mut self, keys: &[Arc<str>], now: u64) {
+        self.streams.release(keys, now);
+    }
+
+    /// Whether the channel of this name is current.
+    pub fn is_current(&mut self, name: &str) -> bool {
+        self.streams
+            .get_mut(&channel_key(name))
+            .is_some_and(|followed| followed.phase == FollowPhase::Current)
+    }
+
+    /// Asks Redis for the contents of a stream, and for everything that happens in it from then on.
+    pub(super) fn follow(&mut self, key: Arc<str>, awaited: fn(Arc<str>) -> Awaited) {
+        let after = self.streams.get_mut(&key).map_or(0, |followed| followed.offset());
+        let call = Call::Follow { stream: key.to_string(), after, max_bytes: MAX_READ_BYTES };
+        self.call(call, awaited(key));
+    }
+
+    /// Stops following streams that have had no members for a while.
+    pub fn forget_idle(&mut self, state: &mut RegistryState, now: u64, effects: &mut Vec<Effect>) {
+        let keys = self.streams.forget_idle(now);
+        if keys.is_empty() {
+            return;
+        }
+        for key in &keys {
+            if let Some(user) = key.strip_prefix('u').and_then(|name| state.user_id(name)) {
+                effects.push(Effect::PrivateMessages(ToPrivateMessages::Forget(user)));
+            } else if let Some(id) = key.strip_prefix('c').and_then(|name| state.channel_id(name)) {
+                effects.extend(state.emptied(id));
+            }
+        }
+        let streams = keys.iter().map(ToString::to_string).collect();
+        self.outbox.push(ToLink::Call(Call::Unfollow { streams }, None));
+    }
+
+    /// The connection to Redis broke. Nothing is answered until the node has joined again.
+    pub fn lost(&mut self) {
+        self.is_joined = false;
+        self.awaited.clear();
+        self.reloading = None;
+        self.loading_blocks = None;
+        self.counts.fail(&EngineError::Unavailable);
+        self.streams.lost(&EngineError::Unavailable);
+    }
+
+    /// The node may work: at the start, and after the connection broke. It loads what it may have missed, and states
+    /// everything that it has.
+    pub fn joined(
+        &mut self,
+        node: NodeNumber,
+        term: u64,
+        is_same_node: bool,
+        state: &mut RegistryState,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.lost();
+        (self.is_joined, self.node) = (true, node);
+        // What Redis has lost never happened for the clients.
+        self.is_quiet |= self.term > 0 && term > self.term;
+        self.term = term;
+        let keys = self.streams.begin_loading_all();
+        let mut opened = Vec::new();
+        for key in &keys {
+            let offset = self.streams.get_mut(key).map_or(0, |followed| followed.offset());
+            opened.extend(state.channel_to_open(key, offset));
+        }
+        if !opened.is_empty() {
+            self.outbox.push(ToLink::Call(Call::Open { channels: opened }, None));
+        }
+        self.reloading = Some(Reloading { left: keys.len(), ..Reloading::default() });
+        for key in keys {
+            self.follow(key, Awaited::Reload);
+        }
+        state.each_counted_pair(|pair| self.counts.mark(pair));
+        self.restating = Some(self.counts.needed());
+        self.load_blocks();
+        if !is_same_node {
+            for (key, claim) in self.rows.claims(state) {
+                self.call(claim, Awaited::Claim(key));
+            }
+        }
+        self.end_reloading(state, now, effects);
+    }
+
+    /// A call was answered.
+    pub fn replied(
+        &mut self,
+        ticket: Ticket,
+        reply: Result<Reply, EngineError>,
+        state: &mut RegistryState,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.awaited.remove(&ticket) {
+            Some(Awaited::Claim(key)) => self.claimed(key, reply, state, effects),
+            Some(Awaited::Blocks) => self.blocks_arrived(reply, state, now),
+            Some(Awaited::Set) => self.counts.replied(reply.map(|_| ())),
+            Some(Awaited::Load(key)) => {
+                let loaded = match self.read_part(&key, reply, Awaited::Load) {
+                    Ok(Part::More) => return,
+                    Ok(Part::Whole(copy)) => {
+                        self.load(&key, *copy, state, now, effects);
+                        Ok(true)
+                    }
+                    Ok(Part::Missing) => Ok(false),
+                    Err(error) => Err(error),
+                };
+                self.streams.loaded(&key, &loaded);
+            }
+            Some(Awaited::Reload(key)) => {
+                let copy = match self.read_part(&key, reply, Awaited::Reload) {
+                    Ok(Part::More) => return,
+                    Ok(Part::Whole(copy)) => Some(*copy),
+                    Ok(Part::Missing) => None,
+                    // Without it the node does not have what it must deliver. It asks until it is answered.
+                    Err(error) => {
+                        log::warn!("stream {:?} is loaded again: {error:?}", key.get(1..));
+                        return self.follow(key, Awaited::Reload);
+                    }
+                };
+                if let Some(reloading) = &mut self.reloading {
+                    reloading.left -= 1;
+                    reloading.copies.push((key, copy));
+                }
+                self.end_reloading(state, now, effects);
+            }
+            None => {}
+        }
+    }
+
+    /// Adds what has arrived of a stream to what has arrived before. A log may need several replies.
+    fn read_part(
+        &mut self,
+        key: &Arc<str>,
+        reply: Result<Reply, EngineError>,
+        awaited: fn(Arc<str>) -> Awaited,
+    ) -> Result<Part, EngineError> {
+        let Some(followed) = self.streams.get_mut(key) else { return Ok(Part::Missing) };
+        let before = followed.partial.take();
+        let malformed = || EngineError::Refused("the contents of a stream are malformed".into());
+        let Some(part) = StreamSnapshot::read(&reply?).ok_or_else(malformed)? else {
+            return Ok(Part::Missing);
+        };
+        let copy = match before {
+            None => Box::new(part),
+            Some(mut copy) => {
+                let next = copy.entries.last().map_or(0, |last| last.offset) + 1;
+                if part.position.epoch != copy.position.epoch || part.first > next {
+                    // The log has lost what was to come. It is read from its new beginning.
+                    self.follow(key.clone(), awaited);
+                    return Ok(Part::More);
+                }
+                copy.entries.extend(part.entries);
+                copy
+            }
+        };
+        let last = copy.entries.last().map(|last| last.offset);
+        match last.filter(|last| *last < copy.position.offset) {
+            None => Ok(Part::Whole(copy)),
+            Some(last) => {
+                followed.partial = Some(copy);
+                self.read_more(key.clone(), last, awaited);
+                Ok(Part::More)
+            }
+        }
+    }
+
+    fn read_more(&mut self, key: Arc<str>, after: u64, awaited: fn(Arc<str>) -> Awaited) {
+        let (with_history, with_members, max_bytes) = (false, false, MAX_READ_BYTES);
+        let call = Call::Read { stream: key.to_string(), after, with_history, with_members, max_bytes };
+        self.call(call, awaited(key));
+    }
+}

@@ -1,0 +1,273 @@
+//! The registry as a node of a cluster: it follows the streams of its members, and states in Redis which members it has.
+//! Pure; calls go into an outbox, and their replies come back with the same ticket.
+//!
+//! A request first makes current what it needs, then runs as in a single server, then waits until its members are stated.
+
+mod applying;
+mod copies;
+mod counts;
+pub mod departure;
+mod followed;
+mod loading;
+mod moving;
+pub mod peers;
+pub mod rows;
+pub mod shared_blocks;
+pub mod user_record;
+
+use super::state::{Effect, RegistryState};
+use crate::broker::channel::messages::ToChannel;
+use crate::broker::engine::call::{Call, Count, NodeNumber};
+use crate::broker::engine::error::EngineError;
+use crate::broker::engine::link::seen::Seen;
+use crate::broker::engine::record::MemberView;
+use crate::broker::private_messages::ToPrivateMessages;
+use crate::protocol::ids::{ChannelId, ConnKey, Stamp, UserId};
+pub use counts::Waiter;
+use counts::{CountedPair, Counts};
+use followed::FollowedStreams;
+use loading::Reloading;
+use moving::Moving;
+use peers::Questions;
+use rows::Rows;
+use rustc_hash::FxHashMap;
+use shared_blocks::LoadingBlocks;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The number of a call whose reply the registry waits for.
+pub type Ticket = u64;
+
+/// What the registry does when a call is answered.
+#[derive(Debug)]
+enum Awaited {
+    /// The contents of a stream that requests need.
+    Load(Arc<str>),
+    /// The contents of a stream after the connection to Redis broke.
+    Reload(Arc<str>),
+    Set,
+    /// A part of the blocks of users.
+    Blocks,
+    /// The row of a connection, under another number of this node.
+    Claim(ConnKey),
+}
+
+/// What the registry sends to the link, in order.
+#[derive(Debug)]
+pub enum ToLink {
+    Call(Call, Option<Ticket>),
+    /// Everything is stated that this node has.
+    Restated(NodeNumber),
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    streams: FollowedStreams,
+    counts: Counts,
+    rows: Rows,
+    pub(super) moving: Moving,
+    pub questions: Questions,
+    /// What other nodes have sent.
+    posts: Vec<Vec<u8>>,
+    awaited: FxHashMap<Ticket, Awaited>,
+    last_ticket: Ticket,
+    is_joined: bool,
+    reloading: Option<Reloading>,
+    /// How many pairs must be answered until everything is stated again after the connection to Redis broke.
+    restating: Option<u64>,
+    node: NodeNumber,
+    loading_blocks: Option<LoadingBlocks>,
+    /// The stamp of the last beat.
+    last_beat: Stamp,
+    outbox: Vec<ToLink>,
+    /// What this node has seen of the streams, for the case that Redis loses it.
+    seen: Arc<Seen>,
+    term: u64,
+    /// Members that are stated again cause no events: Redis has lost them.
+    is_quiet: bool,
+}
+
+/// The key of a channel's stream in Redis.
+pub fn channel_key(name: &str) -> Arc<str> {
+    format!("c{name}").into()
+}
+
+/// The key of a user's private stream in Redis.
+pub fn user_key(name: &str) -> Arc<str> {
+    format!("u{name}").into()
+}
+
+impl Cluster {
+    pub fn new(seen: Arc<Seen>) -> Self {
+        Self { seen, ..Self::default() }
+    }
+
+    /// Takes what the link must do now.
+    pub fn take_outbox(&mut self) -> Vec<ToLink> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Observes an effect of a request before it is applied: members come and go, and what this node counts changes.
+    pub fn observe(&mut self, effect: &Effect, state: &RegistryState, now: u64) {
+        self.observe_row(effect, state);
+        let (stream, user, members) = match effect {
+            Effect::Channel(id, ToChannel::Join { user, .. }) => (Some(*id), user.id, 1),
+            Effect::Channel(id, ToChannel::Leave(_, user)) => (Some(*id), *user, -1),
+            Effect::Channel(id, ToChannel::Part(_, user)) => (Some(*id), *user, 0),
+            Effect::Channel(id, ToChannel::Return(_, user) | ToChannel::Attach { user, .. }) => {
+                (Some(*id), user.id, 0)
+            }
+            Effect::PrivateMessages(ToPrivateMessages::Open(user, _)) => (None, *user, 1),
+            Effect::PrivateMessages(ToPrivateMessages::Close(user, ..)) => (None, *user, -1),
+            Effect::Channel(id, ToChannel::Depart(_, user, _)) => (Some(*id), *user, -1),
+            Effect::PrivateMessages(ToPrivateMessages::Depart(user, ..)) => (None, *user, -1),
+            Effect::Channel(id, ToChannel::Adopt { user, .. }) => (Some(*id), user.id, 1),
+            _ => return,
+        };
+        if members != 0
+            && let Some(key) = state.stream_key(stream, user)
+        {
+            self.streams.count_members(&key, members, now);
+        }
+        self.counts.mark((stream, user));
+    }
+
+    fn observe_row(&mut self, effect: &Effect, state: &RegistryState) {
+        match effect {
+            Effect::Channel(_, ToChannel::Join { conn, .. } | ToChannel::Leave(conn, _)) => {
+                self.rows.mark(*conn)
+            }
+            Effect::PrivateMessages(ToPrivateMessages::Attach(_, conn, ..)) => {
+                self.rows.attached(*conn, state.stamps.latest());
+            }
+            Effect::Channel(id, ToChannel::Detach(conn, Some(cursor))) => {
+                let offset = state.channel(*id).and_then(|record| {
+                    Some(self.streams.get_mut(&channel_key(&record.identity.name))?.offset())
+                });
+                if offset.is_some_and(|offset| *cursor < offset) {
+                    self.rows.note_behind(*conn);
+                }
+            }
+            Effect::PrivateMessages(ToPrivateMessages::Detach(user, conn, cursor)) => {
+                let offset = state
+                    .user(*user)
+                    .and_then(|record| Some(self.streams.get_mut(&user_key(&record.view.name))?.offset()));
+                if cursor.is_some_and(|cursor| offset.is_some_and(|offset| cursor < offset)) {
+                    self.rows.note_behind(*conn);
+                }
+                self.rows.detached(*conn, state.stamps.latest());
+            }
+            Effect::PrivateMessages(ToPrivateMessages::Close(_, conn, _)) => self.rows.end(*conn),
+            _ => {}
+        }
+    }
+
+    /// The number of this node.
+    pub fn node(&self) -> NodeNumber {
+        self.node
+    }
+
+    /// Takes what other nodes have sent.
+    pub fn take_posts(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.posts)
+    }
+
+    /// The generation in which this node owns a connection.
+    pub fn generation(&self, key: ConnKey) -> Option<u64> {
+        self.rows.generation(key)
+    }
+
+    /// This node owns a connection in this generation.
+    pub fn own_row(&mut self, conn_id: Uuid, generation: u64, state: &RegistryState) {
+        if let Some((key, _)) = state.connection(conn_id) {
+            self.rows.own(key, conn_id, generation, state.stamps.latest());
+            self.rows.mark(key);
+        }
+    }
+
+    /// States what has changed, unless a call is on its way.
+    pub fn flush(&mut self, state: &RegistryState, now: u64) {
+        self.counts.tick(now);
+        self.end_lent(now);
+        if !self.is_joined {
+            return;
+        }
+        let calls = self.rows.take_calls(state).into_iter();
+        self.outbox.extend(calls.map(|call| ToLink::Call(call, None)));
+        let pairs = self.counts.take();
+        if pairs.is_empty() {
+            return self.end_restating();
+        }
+        let counts = pairs.into_iter().filter_map(|pair| self.count(pair, state, now)).collect();
+        let call = Call::Set { is_quiet: self.is_quiet, counts };
+        self.call(call, Awaited::Set);
+    }
+
+    fn end_restating(&mut self) {
+        if self.restating.take_if(|needed| *needed <= self.counts.answered()).is_some() {
+            self.is_quiet = false;
+            self.outbox.push(ToLink::Restated(self.node));
+        }
+    }
+
+    fn count(&mut self, pair: CountedPair, state: &RegistryState, now: u64) -> Option<Count> {
+        let (channel, user) = pair;
+        let record = state.user(user)?;
+        let here = match channel {
+            Some(channel) => state.present_connections(user, channel),
+            None => record.connections.len() as u32,
+        };
+        let connections = here + self.moving.lent(channel, user);
+        let flap_ms = channel.and_then(|id| state.channel(id)).map_or(0, |record| record.rules.flap_ms);
+        if !self.counts.may_state(pair, connections, flap_ms, now) {
+            return None;
+        }
+        Some(Count {
+            stream: state.stream_key(channel, user)?.to_string(),
+            user: record.view.name.to_string(),
+            connections,
+            view: MemberView::of(&record.view).encode(),
+        })
+    }
+
+    /// The waiter learns when everything that has changed so far is stated.
+    pub fn settle(&mut self, waiter: Waiter) {
+        match self.is_joined {
+            true => self.counts.wait(waiter),
+            false => _ = waiter.send(Err(EngineError::Unavailable)),
+        }
+    }
+
+    fn call(&mut self, call: Call, awaited: Awaited) {
+        self.last_ticket += 1;
+        self.awaited.insert(self.last_ticket, awaited);
+        self.outbox.push(ToLink::Call(call, Some(self.last_ticket)));
+    }
+
+    /// A beat: everything up to this stamp has arrived. `is_idle` if nothing waits for a client. Then what had arrived at
+    /// the last beat was delivered, and Redis learns it, for the case that this node dies.
+    pub fn beat(&mut self, stamp: Stamp, is_idle: bool, state: &RegistryState) {
+        if self.reloading.is_some() {
+            return;
+        }
+        state.stamps.follow(stamp);
+        let last = std::mem::replace(&mut self.last_beat, stamp);
+        if is_idle && last > Stamp::default() {
+            self.outbox.push(ToLink::Call(Call::Mark { data: last.0.to_le_bytes().to_vec() }, None));
+        }
+    }
+}
+
+impl RegistryState {
+    /// The key of a channel's stream, or of a user's.
+    fn stream_key(&self, channel: Option<ChannelId>, user: UserId) -> Option<Arc<str>> {
+        match channel {
+            Some(id) => self.channel(id).map(|record| channel_key(&record.identity.name)),
+            None => self.user(user).map(|user| user_key(&user.view.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod nodes_tests;
