@@ -30,15 +30,19 @@ const PURE: [&str; 9] = [
 ];
 
 /// The files in these folders that name actix: the actors, their messages and the handles to them.
-const ACTORS: [&str; 12] = [
+const ACTORS: [&str; 16] = [
     "broker/batched_mailbox.rs",
     "broker/channel/messages.rs",
     "broker/channel/mod.rs",
+    "broker/engine/link/mod.rs",
+    "broker/handle/cluster/mod.rs",
     "broker/handle/mod.rs",
     "broker/hub/handle.rs",
     "broker/hub/messages.rs",
     "broker/hub/mod.rs",
     "broker/private_messages/mod.rs",
+    "broker/registry/cluster_events.rs",
+    "broker/registry/cluster_posts.rs",
     "broker/registry/messages.rs",
     "broker/registry/mod.rs",
     "broker/registry/requests.rs",
@@ -53,7 +57,9 @@ const WALL_CLOCK: &[&str] = &[
     "auth/guard.rs",
     "auth/mod.rs",
     "broker/channel/summary.rs",
+    "broker/handle/cluster/moving.rs",
     "broker/hub/handle.rs",
+    "broker/registry/cluster/shared_blocks.rs",
     "cli/mod.rs",
     "console/endpoints/channels.rs",
     "console/endpoints/mod.rs",
@@ -131,7 +137,7 @@ fn sources() -> Vec<Source> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.ends_with("tests.rs")
+    path.ends_with("tests.rs") || path.contains("tests/")
 }
 
 fn lib(root: &Path) -> String {

@@ -96,7 +96,7 @@ struct ClosedSession {
 }
 
 async fn connect(stage: &Stage, user: &str) -> String {
-    Backend { address: stage.address }.connect(user, &["c"]).await
+    Backend::new(stage.address).connect(user, &["c"]).await
 }
 
 /// Opens a websocket for a new connection; returns the refusal otherwise.
@@ -186,7 +186,7 @@ async fn restart_under_load_refuses_no_request_and_all_clients_reconnect() {
         sockets.push(open(&stage, &format!("s{index}")).await.unwrap());
     }
     let attached = || async {
-        let known = Backend { address: stage.address }.channel("c").await;
+        let known = Backend::new(stage.address).channel("c").await;
         known["total_connections"] == SOCKETS
     };
     assert!(attached().await);

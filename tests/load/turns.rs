@@ -116,7 +116,7 @@ fn check_watchdog(process: &Process) {
 async fn flood_of_plain_frames_does_not_delay_other_clients() {
     let _alone = ALONE.lock().await;
     let process = start(&[]);
-    let backend = Backend { address: process.address };
+    let backend = Backend::new(process.address);
     for (name, first, unit) in [
         ("empty pings", vec![], frame(FIN | PING, b"")),
         ("long pings", vec![], frame(FIN | PING, &[b'x'; 125])),
@@ -138,7 +138,7 @@ async fn flood_of_plain_frames_does_not_delay_other_clients() {
 async fn flood_of_compressed_messages_does_not_delay_other_clients() {
     let _alone = ALONE.lock().await;
     let process = start(&[]);
-    let backend = Backend { address: process.address };
+    let backend = Backend::new(process.address);
     let empty_blocks = [0, 0, 0, 0xff, 0xff].repeat(10_000);
     for (name, unit) in [
         ("empty messages", frame(FIN | RSV1 | TEXT, &[])),
@@ -208,7 +208,7 @@ async fn pause_of_the_process_closes_no_client_that_kept_sending() {
     let more = ["ping_interval_ms=300", "heartbeat_interval_ms=300", "grace_time_ms=500", "demo=on"];
     let args: Vec<&str> = settings.iter().chain(&more).flat_map(|setting| ["--set", *setting]).collect();
     let process = start(&args);
-    let backend = Backend { address: process.address };
+    let backend = Backend::new(process.address);
     backend.configure(&["c"], json!({"notify_presence": true})).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = Vec::new();

@@ -78,7 +78,7 @@ async fn fill(backend: Backend, channel: &str, messages: usize, bytes: usize) {
 #[actix_web::test]
 async fn server_shares_unread_responses_between_clients() {
     let server = Process::run(command("", &["--port", "0", "--set", "workers=2"]));
-    let backend = Backend { address: server.address };
+    let backend = Backend::new(server.address);
     fill(backend, "c", 3, MIB).await;
     let file = "/static/vendor/swagger-ui/swagger-ui-bundle.js";
     for target in [file, "/info", "/admin/admin.json", "/openapi-3.1.json", "/openapi.json"] {
@@ -100,7 +100,7 @@ async fn server_shares_unread_responses_between_clients() {
 #[actix_web::test]
 async fn server_shares_events_between_unread_polls() {
     let server = Process::run(command("", &["--port", "0", "--set", "workers=2"]));
-    let backend = Backend { address: server.address };
+    let backend = Backend::new(server.address);
     for callback in ["", "&callback=take"] {
         let mut ids = Vec::new();
         for number in 0..12 {

@@ -167,7 +167,7 @@ async fn server_answers_503_if_a_mailbox_is_full() {
     for mailboxes in [&["registry_mailbox=3"][..], &["channel_mailbox=3", "registry_mailbox=4"]] {
         let sets = ["workers=1"].iter().chain(mailboxes).flat_map(|setting| ["--set", *setting]);
         let process = Process::run(command("", &["--port", "0"].into_iter().chain(sets).collect::<Vec<_>>()));
-        let backend = Backend { address: process.address };
+        let backend = Backend::new(process.address);
         let conn_id = backend.connect("ann", &["c"]).await;
         let mut listener = Listener::attach(process.address, Transport::Websocket, &conn_id).await;
         let mut wires = Vec::new();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use socket::{CLOSE, Incoming, Outgoing};
 
 async fn open(backend: &Backend, conn_id: &str) -> (Incoming, Outgoing) {
-    socket::open(backend.address, &format!("/ws?conn_id={conn_id}"), &[]).await.ok().unwrap()
+    socket::open(backend.address(), &format!("/ws?conn_id={conn_id}"), &[]).await.ok().unwrap()
 }
 
 /// The code and the text of the close frame.
@@ -23,7 +23,7 @@ async fn closed(socket: &mut (Incoming, Outgoing)) -> (u16, String) {
 }
 
 async fn poll_status(backend: &Backend, conn_id: &str) -> u16 {
-    ask(backend.address, "GET", &format!("/listen?conn_id={conn_id}"), &[], "").await.status
+    ask(backend.address(), "GET", &format!("/listen?conn_id={conn_id}"), &[], "").await.status
 }
 
 async fn connect_status(backend: &Backend, user: &str) -> (u16, String) {
@@ -145,7 +145,7 @@ async fn wrong_requests_change_nothing() {
     assert_eq!(backend.hits("max_blocks").await, 2);
     assert!(open(&backend, &id).await.0.frame().await.is_some_and(|frame| frame.opcode != CLOSE));
     for method in ["POST", "GET", "DELETE"] {
-        assert_eq!(ask(backend.address, method, "/block", &[], "{}").await.status, 403);
+        assert_eq!(ask(backend.address(), method, "/block", &[], "{}").await.status, 403);
     }
-    assert_eq!(ask(backend.address, "POST", "/end", &[], "{}").await.status, 403);
+    assert_eq!(ask(backend.address(), "POST", "/end", &[], "{}").await.status, 403);
 }

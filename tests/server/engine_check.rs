@@ -30,27 +30,26 @@ fn err(output: &Output) -> String {
 
 #[test]
 fn a_server_is_described_with_its_risks() {
-    let redis = Redis::start("risks", &["--maxmemory-policy", "allkeys-lru"]);
+    let redis = Redis::start(&["--maxmemory-policy", "allkeys-lru"]);
     let checked = check(&[at(&redis.url())]);
     assert!(checked.status.success(), "{checked:?}");
     let line = format!("# {}: Redis ", redis.url());
     assert!(out(&checked).contains(&line) && out(&checked).contains(", master, "), "{}", out(&checked));
+    let default = "max_frame_bytes = 262144  # the default with engine = \"redis\"";
+    assert!(out(&checked).contains(default), "{}", out(&checked));
     for text in
         ["warning: engine_url: ", "allkeys-lru", "neither appendonly nor save", "client-output-buffer-limit"]
     {
         assert!(err(&checked).contains(text), "{text}: {}", err(&checked));
     }
-    let good = Redis::start(
-        "good",
-        &["--appendonly", "yes", "--client-output-buffer-limit", "pubsub 256mb 64mb 60"],
-    );
+    let good = Redis::start(&["--appendonly", "yes", "--client-output-buffer-limit", "pubsub 256mb 64mb 60"]);
     let checked = check(&[at(&good.url())]);
     assert!(checked.status.success() && err(&checked).is_empty(), "{checked:?}");
 }
 
 #[test]
 fn a_password_is_needed_and_never_printed() {
-    let redis = Redis::start("password", &["--requirepass", "hush-hush"]);
+    let redis = Redis::start(&["--requirepass", "hush-hush"]);
     let refused = check(&[at(&redis.url())]);
     assert_eq!(refused.status.code(), Some(78));
     assert!(err(&refused).contains("the server refuses the node: "), "{}", err(&refused));
@@ -69,7 +68,7 @@ fn a_password_is_needed_and_never_printed() {
 
 #[test]
 fn a_server_that_does_not_answer_is_a_failure_within_the_time() {
-    let redis = Redis::start("beside", &["--appendonly", "yes"]);
+    let redis = Redis::start(&["--appendonly", "yes"]);
     // The kernel accepts the connection, and nothing answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("redis://{}", silent.local_addr().unwrap());
@@ -88,7 +87,7 @@ fn a_server_that_does_not_answer_is_a_failure_within_the_time() {
 #[test]
 fn one_server_must_be_a_master() {
     // The master does not exist, so the replica never receives data.
-    let replica = Redis::start("replica", &["--replicaof", "127.0.0.1", "1"]);
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", "1"]);
     let checked = check(&[at(&replica.url())]);
     assert_eq!(checked.status.code(), Some(78), "{checked:?}");
     assert!(out(&checked).contains(", replica, ") && err(&checked).contains("no server there is a master"));

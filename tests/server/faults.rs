@@ -4,6 +4,7 @@ use crate::support::backend::{Backend, signature};
 use crate::support::http::Wire;
 use crate::support::process::{Process, command};
 use crate::support::{TestServer, settings, within};
+use channelstream::config::{EngineSetting, Settings};
 use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -304,14 +305,14 @@ async fn server_listens_on_all_addresses_of_a_host_name() {
         assert_eq!(reply.status, 200, "{address}");
     }
     for address in internal {
-        Backend { address }.connect("ann", &["c"]).await;
+        Backend::new(address).connect("ann", &["c"]).await;
     }
 }
 
 /// A listener that waits for a connection does not reserve the last free slot.
 #[actix_web::test]
 async fn two_listeners_share_the_limit_of_one_connection() {
-    let server = TestServer::start(channelstream::config::Settings {
+    let server = TestServer::start(Settings {
         max_http_connections: 1,
         internal_host: Some("127.0.0.1".into()),
         internal_port: 0,
@@ -332,14 +333,13 @@ async fn server_accepts_posts_from_ipv6_loopback() {
         eprintln!("skipped: this machine has no IPv6");
         return;
     }
-    let server = TestServer::start(channelstream::config::Settings { host: "::1".into(), ..settings() });
+    let server = TestServer::start(Settings { host: "::1".into(), ..settings() });
     server.backend().connect("ann", &["c"]).await;
 }
 
 #[actix_web::test]
 async fn health_checks_need_no_signature_and_no_tls() {
-    let server =
-        TestServer::start(channelstream::config::Settings { enforce_https: true, workers: 2, ..settings() });
+    let server = TestServer::start(Settings { enforce_https: true, workers: 2, ..settings() });
     let mut wire = Wire::open(server.address).await;
     within(async {
         while wire.ask("GET", "/health/ready", &[], b"").await.status != 200 {
@@ -355,6 +355,33 @@ async fn health_checks_need_no_signature_and_no_tls() {
         assert_eq!(wire.ask("POST", path, &[], b"").await.status, 404);
     }
     assert_eq!(wire.ask("GET", "/admin/sign_in", &[], b"").await.status, 406);
-    let backend = Backend { address: server.address };
+    let backend = Backend::new(server.address);
     assert_eq!(backend.send("GET", "/health/other", &[], b"").await.status, 404);
+}
+
+#[actix_web::test]
+async fn a_node_is_ready_when_it_has_joined_the_others() {
+    let engine_url = vec!["redis+unix:///nowhere".parse().unwrap()];
+    let alone = Settings { engine: EngineSetting::Redis, engine_url, ..settings() };
+    let alone = TestServer::start(alone);
+    let mut wire = Wire::open(alone.address).await;
+    let reply = within(async {
+        loop {
+            let reply = wire.ask("GET", "/health/ready", &[], b"").await;
+            assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+            if reply.json()["state"] != "starting" {
+                return reply;
+            }
+            actix_rt::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let reason = "the node has not joined the other nodes yet";
+    assert_eq!(reply.json(), json!({"state": "joining", "reason": reason}));
+    let live = wire.ask("GET", "/health/live", &[], b"").await;
+    assert_eq!((live.status, live.json()["state"].clone()), (200, json!("joining")));
+    // It waits until it is ready.
+    let joined = TestServer::start_with_redis(settings());
+    let reply = Wire::open(joined.address).await.ask("GET", "/health/ready", &[], b"").await;
+    assert_eq!((reply.status, reply.json()), (200, json!({"state": "ready", "reason": null})));
 }

@@ -44,7 +44,7 @@ impl Server {
     }
 
     async fn dropped_lines(&self) -> usize {
-        Backend { address: self.address }.debug_value("log lines dropped").await
+        Backend::new(self.address).debug_value("log lines dropped").await
     }
 
     /// Sends at least `count` requests that the server refuses, and reads the answers.
@@ -276,7 +276,7 @@ async fn server_counts_further_attempts_to_sign_in() {
 #[actix_web::test]
 async fn server_counts_malformed_requests_without_logging_them() {
     let process = Process::start();
-    let backend = Backend { address: process.address };
+    let backend = Backend::new(process.address);
     for bytes in [&b"x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n"] {
         for _ in 0..20 {
             let mut wire = Wire::open(process.address).await;
@@ -298,7 +298,7 @@ async fn server_counts_malformed_requests_without_logging_them() {
 async fn debug_lines_show_the_life_of_a_connection_without_its_data() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let process = Process::on(&listener, &["--set", "log_level=debug"]);
-    let (backend, log) = (Backend { address: process.address }, process.log());
+    let (backend, log) = (Backend::new(process.address), process.log());
     let conn_id = backend.connect("ann", &["c"]).await;
     let (mut incoming, mut outgoing) =
         socket::open(process.address, &format!("/ws?conn_id={conn_id}"), &[]).await.expect("a websocket");

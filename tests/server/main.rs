@@ -27,6 +27,7 @@ mod origins;
 mod proxies;
 
 // Delivery.
+mod cluster;
 mod idempotency;
 mod long_poll;
 mod random_clients;

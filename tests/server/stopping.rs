@@ -16,7 +16,7 @@ fn long_timeouts() -> Settings {
 
 async fn enter(backend: Backend, channels: &[&str]) -> (Incoming, Outgoing) {
     let conn_id = backend.connect("ann", channels).await;
-    let opened = socket::open(backend.address, &format!("/ws?conn_id={conn_id}"), &[]).await;
+    let opened = socket::open(backend.address(), &format!("/ws?conn_id={conn_id}"), &[]).await;
     let (mut incoming, mut outgoing) = opened.map_err(|reply| panic!("{reply:?}")).unwrap();
     // Its session has begun when it sends the pong.
     outgoing.frame(FIN | PING, b"").await;
@@ -28,7 +28,7 @@ async fn enter(backend: Backend, channels: &[&str]) -> (Incoming, Outgoing) {
 async fn poll(backend: Backend) -> Wire {
     let conn_id = backend.connect("bob", &["c"]).await;
     let target = format!("/listen?conn_id={conn_id}");
-    let (mut one, mut other) = (Wire::open(backend.address).await, Wire::open(backend.address).await);
+    let (mut one, mut other) = (Wire::open(backend.address()).await, Wire::open(backend.address()).await);
     one.write(request("GET", &target, &[], b"")).await;
     other.write(request("GET", &target, &[], b"")).await;
     within(async {
@@ -158,7 +158,7 @@ async fn idle_server_stops_immediately() {
 async fn process_exits_with_0_on_sigterm_and_sigint() {
     for signal in ["-TERM", "-INT"] {
         let mut process = Process::start();
-        let backend = Backend { address: process.address };
+        let backend = Backend::new(process.address);
         let (mut incoming, _outgoing) = enter(backend, &["c"]).await;
         let mut waiting = poll(backend).await;
         let begun = Instant::now();
@@ -190,7 +190,7 @@ async fn second_signal_ends_the_server_immediately() {
     let mut sockets = Vec::new();
     // The server closes the first one immediately.
     for _ in 0..3 {
-        sockets.push(enter(Backend { address: process.address }, &["c"]).await);
+        sockets.push(enter(Backend::new(process.address), &["c"]).await);
     }
     process.signal("-TERM");
     process.log().wait_for("SIGTERM: stopping").await;

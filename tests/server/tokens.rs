@@ -33,11 +33,11 @@ fn id() -> String {
 
 async fn open(backend: &Backend, token: &str, conn_id: &str) -> (Incoming, Outgoing) {
     let target = format!("/ws?token={token}&conn_id={conn_id}");
-    socket::open(backend.address, &target, &[]).await.expect("the handshake is accepted")
+    socket::open(backend.address(), &target, &[]).await.expect("the handshake is accepted")
 }
 
 async fn refused(backend: &Backend, target: &str) -> (u16, String, Value) {
-    coded(&socket::refused(backend.address, target, &[]).await)
+    coded(&socket::refused(backend.address(), target, &[]).await)
 }
 
 fn coded(reply: &Reply) -> (u16, String, Value) {
@@ -46,12 +46,12 @@ fn coded(reply: &Reply) -> (u16, String, Value) {
 }
 
 async fn poll(backend: &Backend, query: &str) -> Reply {
-    ask(backend.address, "GET", &format!("/listen?{query}"), &[], "").await
+    ask(backend.address(), "GET", &format!("/listen?{query}"), &[], "").await
 }
 
 async fn replace(backend: &Backend, conn_id: &str, token: &str) -> Reply {
     let body = json!({"conn_id": conn_id, "token": token}).to_string();
-    ask(backend.address, "POST", "/token", &[("origin", "https://app.example")], &body).await
+    ask(backend.address(), "POST", "/token", &[("origin", "https://app.example")], &body).await
 }
 
 /// The next list of elements that is not a heartbeat.
@@ -108,14 +108,14 @@ async fn the_id_may_come_from_the_token_or_be_left_out() {
     let conn_id = id();
     let bound = token("ann", json!({"conn_id": conn_id, "channels": ["c"]}));
     let target = format!("/ws?token={bound}");
-    let mut first = socket::open(backend.address, &target, &[]).await.ok().unwrap();
-    let _second = socket::open(backend.address, &target, &[]).await.ok().unwrap();
+    let mut first = socket::open(backend.address(), &target, &[]).await.ok().unwrap();
+    let _second = socket::open(backend.address(), &target, &[]).await.ok().unwrap();
     assert_eq!(closing_code(&mut first).await, Some(4001));
     let (status, code, body) = refused(&backend, &format!("/ws?token={bound}&conn_id={}", id())).await;
     assert_eq!((status, &*code), (401, "token-refused"));
     assert_eq!(body, json!({"token": ["Its claim `conn_id` is refused: It is for another connection."]}));
     let any = format!("/ws?token={}", token("ann", json!({"channels": ["c"]})));
-    let _third = socket::open(backend.address, &any, &[]).await.ok().unwrap();
+    let _third = socket::open(backend.address(), &any, &[]).await.ok().unwrap();
     assert_eq!(backend.channel("c").await["total_connections"], 2);
     assert_eq!(refused(&backend, "/ws").await.0, 422);
 }
@@ -128,7 +128,7 @@ async fn the_token_may_be_a_subprotocol() {
         format!("channelstream.v1, channelstream.token.{}", token("ann", json!({"channels": ["c"]})));
     let headers = [("sec-websocket-protocol", &*offered)];
     let (reply, incoming, outgoing) =
-        socket::open_with_reply(backend.address, &format!("/ws?conn_id={}", id()), &headers)
+        socket::open_with_reply(backend.address(), &format!("/ws?conn_id={}", id()), &headers)
             .await
             .ok()
             .unwrap();
@@ -137,7 +137,7 @@ async fn the_token_may_be_a_subprotocol() {
     backend.publish_text("c", "hi").await;
     assert_eq!(elements(&mut socket).await[0]["message"], json!({"text": "hi"}));
     let wrong = [("sec-websocket-protocol", "channelstream.v1, channelstream.token.x")];
-    let reply = socket::refused(backend.address, &format!("/ws?conn_id={}", id()), &wrong).await;
+    let reply = socket::refused(backend.address(), &format!("/ws?conn_id={}", id()), &wrong).await;
     assert_eq!(coded(&reply).1, "token-refused");
 }
 
@@ -155,7 +155,7 @@ async fn a_bad_token_is_refused_with_the_reason_and_changes_nothing() {
     ] {
         let query = format!("token={token}&conn_id={}", id());
         for reply in [
-            socket::refused(backend.address, &format!("/ws?{query}"), &[]).await,
+            socket::refused(backend.address(), &format!("/ws?{query}"), &[]).await,
             poll(&backend, &query).await,
         ] {
             let (status, code, body) = coded(&reply);
@@ -259,7 +259,7 @@ async fn a_websocket_without_a_token_only_shows_that_it_is_alive() {
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let mut socket =
-        socket::open(backend.address, &format!("/ws?conn_id={conn_id}"), &[]).await.ok().unwrap();
+        socket::open(backend.address(), &format!("/ws?conn_id={conn_id}"), &[]).await.ok().unwrap();
     socket.1.text(&json!({"type": "token", "token": token("ann", json!({}))}).to_string()).await;
     backend.publish_text("c", "hi").await;
     assert_eq!(elements(&mut socket).await[0]["message"], json!({"text": "hi"}));
@@ -281,7 +281,7 @@ async fn a_poll_replaces_its_token_with_a_request() {
     assert_eq!(unknown.header("access-control-allow-origin"), Some("*"));
     assert_eq!(replace(&backend, &conn_id, &token("bob", json!({}))).await.status, 403);
     assert_eq!(coded(&replace(&backend, &conn_id, "x").await).1, "token-refused");
-    assert_eq!(ask(backend.address, "POST", "/token", &[], "{}").await.status, 422);
+    assert_eq!(ask(backend.address(), "POST", "/token", &[], "{}").await.status, 422);
 }
 
 #[actix_web::test]
@@ -320,7 +320,7 @@ async fn the_well_known_secret_signs_tokens_for_this_machine_only() {
     let server = TestServer::start(Settings { allow_default_secrets: false, ..settings() });
     let backend = server.backend();
     let target = format!("/ws?token={}&conn_id={}", token("ann", json!({})), id());
-    let proxied = socket::refused(backend.address, &target, &[("x-forwarded-for", "192.0.2.1")]).await;
+    let proxied = socket::refused(backend.address(), &target, &[("x-forwarded-for", "192.0.2.1")]).await;
     assert_eq!(coded(&proxied).1, "token-refused");
     let own = Settings { secrets: vec![Secret::new("x".repeat(32))], ..settings() };
     let server = TestServer::start(own);

@@ -1,16 +1,17 @@
 //! Sends signed requests, as a web application does.
 
 use super::http::{Reply, Wire};
+use super::nodes::Nodes;
 use channelstream::auth::signing::Keys;
 use channelstream::config::Secret;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Calls the API of one server.
+/// Calls the API of a server, or of several nodes in turn.
 #[derive(Clone, Copy)]
 pub struct Backend {
-    pub address: SocketAddr,
+    nodes: Nodes,
 }
 
 pub fn now_unix() -> u64 {
@@ -23,12 +24,21 @@ pub fn signature() -> (&'static str, String) {
 }
 
 impl Backend {
+    pub fn new(nodes: impl Into<Nodes>) -> Self {
+        Self { nodes: nodes.into() }
+    }
+
+    /// The address for the next request.
+    pub fn address(&self) -> SocketAddr {
+        self.nodes.next()
+    }
+
     /// Sends any signed request, on a connection of its own.
     pub async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let (name, token) = signature();
         let mut all = vec![(name, token.as_str()), ("connection", "close")];
         all.extend_from_slice(headers);
-        Wire::open(self.address).await.ask(method, target, &all, body).await
+        Wire::open(self.address()).await.ask(method, target, &all, body).await
     }
 
     /// Sends a signed request with a JSON body; the answer must be a 200.

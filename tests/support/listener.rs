@@ -2,11 +2,11 @@
 
 use super::events::{self, Block, EventReader, EventWriter};
 use super::http::Wire;
+use super::nodes::Nodes;
 use super::socket::{self, CLOSE, FIN, Outgoing, PING, PONG, TEXT};
 use super::within;
 use serde_json::{Value, json};
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -54,25 +54,26 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Begins to listen. When this returns, a websocket is attached; a poll is attached a moment later.
-    pub async fn attach(address: SocketAddr, transport: Transport, conn_id: &str) -> Self {
-        Self::start(address, transport, conn_id, None).await
+    /// Begins to listen. When this returns, a websocket is attached; a poll is attached a moment later. Of several nodes,
+    /// each poll goes to the next one.
+    pub async fn attach(nodes: impl Into<Nodes>, transport: Transport, conn_id: &str) -> Self {
+        Self::start(nodes.into(), transport, conn_id, None).await
     }
 
     /// The same for a client that asks for positions. `since` is the rest of its query. Polls continue with the cursors
     /// that they receive.
-    pub async fn resume(address: SocketAddr, transport: Transport, conn_id: &str, since: &str) -> Self {
-        Self::start(address, transport, conn_id, Some(format!("&resume=1{since}"))).await
+    pub async fn resume(nodes: impl Into<Nodes>, transport: Transport, conn_id: &str, since: &str) -> Self {
+        Self::start(nodes.into(), transport, conn_id, Some(format!("&resume=1{since}"))).await
     }
 
-    async fn start(address: SocketAddr, transport: Transport, conn_id: &str, resume: Option<String>) -> Self {
+    async fn start(nodes: Nodes, transport: Transport, conn_id: &str, resume: Option<String>) -> Self {
         let (sender, results) = unbounded_channel();
         let leaving = Rc::new(Cell::new(false));
         let mut stream = None;
         let (task, socket) = match transport {
             Transport::Websocket => {
                 let resume = resume.unwrap_or_default();
-                match socket::open(address, &format!("/ws?conn_id={conn_id}{resume}"), &[]).await {
+                match socket::open(nodes.next(), &format!("/ws?conn_id={conn_id}{resume}"), &[]).await {
                     Ok((mut incoming, mut outgoing)) => {
                         // The session that sends the pong has attached to its connection: it receives messages that are
                         // published from now on as live messages.
@@ -90,7 +91,7 @@ impl Listener {
             Transport::Sse => {
                 let since = resume.as_deref().map_or("", |resume| resume.trim_start_matches("&resume=1"));
                 let target = format!("/sse?conn_id={conn_id}{since}");
-                match events::open(Wire::open(address).await, &target, &[]).await {
+                match events::open(Wire::open(nodes.next()).await, &target, &[]).await {
                     Ok((_, mut incoming, outgoing)) => {
                         stream = Some(outgoing);
                         let events = Events { results: sender, resume: resume.is_some() };
@@ -110,7 +111,7 @@ impl Listener {
             }
             Transport::LongPoll | Transport::Jsonp => {
                 let (jsonp, conn_id) = (transport == Transport::Jsonp, conn_id.into());
-                let polls = Polls { address, jsonp, conn_id, resume };
+                let polls = Polls { nodes, jsonp, conn_id, resume };
                 (actix_rt::spawn(polls.run(leaving.clone(), sender)), None)
             }
         };
@@ -254,7 +255,7 @@ fn forward(frame: socket::Frame, results: &UnboundedSender<ListenResult>) -> boo
 }
 
 struct Polls {
-    address: SocketAddr,
+    nodes: Nodes,
     jsonp: bool,
     conn_id: String,
     /// The rest of the query of a client that asks for positions.
@@ -267,10 +268,10 @@ impl Polls {
         loop {
             let wire = match kept.take() {
                 Some(wire) => Some(wire),
-                None => Wire::try_open(self.address).await.ok(),
+                None => Wire::try_open(self.nodes.next()).await.ok(),
             };
             match self.poll(wire, &results).await {
-                Ok(wire) => kept = wire.filter(|_| !self.jsonp),
+                Ok(wire) => kept = wire.filter(|_| !self.jsonp && matches!(self.nodes, Nodes::One(_))),
                 Err(end) => {
                     let _ = results.send(end);
                     return;

@@ -7,13 +7,16 @@ pub mod events;
 pub mod listener;
 pub mod process;
 pub mod redis;
+pub mod nodes;
+pub mod page;
 
 use channelstream::config::{Secret, Settings};
 use channelstream::server;
 use std::future::Future;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No wait of a test takes longer, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -23,6 +26,9 @@ pub async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(TIMEOUT, what).await.expect("it happens in time")
 }
 
+/// How long a server on a busy machine may take until it is ready.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
 /// A running server. Dropping it stops the server.
 pub struct TestServer {
     pub address: SocketAddr,
@@ -30,6 +36,8 @@ pub struct TestServer {
     pub internal_address: Option<SocketAddr>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// A Redis of its own, which ends with it.
+    redis: Option<redis::Redis>,
 }
 
 /// Settings for tests: a port that the system chooses, and one worker unless a test sets another number. The default
@@ -42,6 +50,22 @@ pub fn settings() -> Settings {
         allow_default_secrets: true,
         ..Settings::default()
     }
+}
+
+/// Waits until the server at this address is ready for requests.
+pub fn wait_until_ready(address: SocketAddr) {
+    let until = Instant::now() + READY_LIMIT;
+    while !is_ready(address) {
+        assert!(Instant::now() < until, "the server is not ready");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let mut answer = [0; 12];
+    let mut stream = std::net::TcpStream::connect(address).expect("the server listens");
+    let request = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).is_ok() && stream.read_exact(&mut answer).is_ok() && answer.ends_with(b"200")
 }
 
 impl TestServer {
@@ -64,7 +88,21 @@ impl TestServer {
             });
         });
         let (address, internal_address) = address.recv().expect("the server starts");
-        Self { address, internal_address, stop: Some(stop), thread: Some(thread) }
+        Self { address, internal_address, stop: Some(stop), thread: Some(thread), redis: None }
+    }
+
+    /// Starts a server with a Redis of its own, and waits until it is ready.
+    pub fn start_with_redis(settings: Settings) -> Self {
+        let redis = redis::Redis::start(&[]);
+        let mut server = Self::start(redis.settings(settings));
+        server.wait_until_ready();
+        server.redis = Some(redis);
+        server
+    }
+
+    /// Waits until the server is ready for requests.
+    pub fn wait_until_ready(&self) {
+        wait_until_ready(self.address);
     }
 
     /// `http://127.0.0.1:port`
@@ -74,7 +112,7 @@ impl TestServer {
 
     /// A backend that calls this server.
     pub fn backend(&self) -> backend::Backend {
-        backend::Backend { address: self.internal_address.unwrap_or(self.address) }
+        backend::Backend::new(self.internal_address.unwrap_or(self.address))
     }
 
     /// Begins to stop the server; the receiver resolves when the server has ended.

@@ -62,6 +62,12 @@ pub fn command(setup: &str, args: &[&str]) -> Command {
     command
 }
 
+/// Sends a signal to a process, as `-TERM`.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill");
+    assert!(status.success());
+}
+
 impl Process {
     /// Starts the server with two workers, on a port that the system chooses.
     pub fn start() -> Self {
@@ -126,8 +132,7 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
-        assert!(status.success());
+        signal(&self.child, name);
     }
 
     /// The exit code, once there is one; after a signal it is 128 plus the signal's number, as in shells.

@@ -1,6 +1,7 @@
 //! A Redis of its own for a test, without a port and without files that stay.
 
-use std::path::PathBuf;
+use channelstream::config::{EngineSetting, Settings};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,29 +15,59 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a server with further arguments, and waits until it listens. `name` is unique among the tests.
-    pub fn start(name: &str, arguments: &[&str]) -> Self {
-        let folder = std::env::temp_dir().join(format!("channelstream-{}-{name}", std::process::id()));
+    /// Starts a server with further arguments, and waits until it listens.
+    pub fn start(arguments: &[&str]) -> Self {
+        let name = uuid::Uuid::new_v4().as_simple().to_string();
+        let folder = std::env::temp_dir().join(format!("channelstream-{name}"));
         std::fs::create_dir_all(&folder).expect("a folder");
+        let process = Self::spawn(&folder, arguments);
+        Self { process, folder }
+    }
+
+    fn spawn(folder: &Path, arguments: &[&str]) -> Child {
+        let socket = folder.join("socket");
+        // A server that was killed leaves its socket.
+        let _ = std::fs::remove_file(&socket);
         let process = Command::new("redis-server")
             .args(["--port", "0", "--unixsocket", "socket", "--save", "", "--dir"])
-            .arg(&folder)
+            .arg(folder)
             .args(arguments)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server must be installed (tests/run installs it)");
-        let server = Self { process, folder };
         let until = Instant::now() + START_LIMIT;
-        while std::os::unix::net::UnixStream::connect(server.folder.join("socket")).is_err() {
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < until, "Redis does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        server
+        process
     }
 
     /// Its address for `engine_url`.
     pub fn url(&self) -> String {
         format!("redis+unix://{}/socket", self.folder.display())
+    }
+
+    /// Settings of a node on this Redis.
+    pub fn settings(&self, given: Settings) -> Settings {
+        let url = self.url().parse().expect("the address is valid");
+        Settings { engine: EngineSetting::Redis, engine_url: vec![url], ..given }
+    }
+
+    /// Kills the process, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("our child");
+    }
+
+    /// Starts it again, with the files that it left, and waits until it listens.
+    pub fn start_again(&mut self, arguments: &[&str]) {
+        self.process = Self::spawn(&self.folder, arguments);
+    }
+
+    /// Sends a signal, as `-STOP`.
+    pub fn signal(&self, name: &str) {
+        super::process::signal(&self.process, name);
     }
 }
 

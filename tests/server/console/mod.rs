@@ -5,6 +5,7 @@ mod access;
 mod lists;
 mod figures;
 mod limits;
+mod nodes;
 mod commands;
 mod recorder;
 mod tokens;

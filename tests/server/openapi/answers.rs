@@ -3,7 +3,7 @@
 use super::{closed, document, operations, resolved, validator};
 use crate::support::backend::Backend;
 use crate::support::listener::{ListenResult, Listener, Transport};
-use crate::support::{TestServer, settings};
+use crate::support::{TestServer, settings, within};
 use channelstream::api::parse_conn_id;
 use channelstream::protocol::time::Timestamp;
 use serde_json::{Value, json};
@@ -233,6 +233,21 @@ async fn parts_of_admin_json_have_the_documented_shape() {
     let target = "/admin/admin.json?page=1&per_page=5&since=0&step_s=1&search=A";
     let figures = checked_answer(&backend, &document, operation, "GET", target).await;
     assert_eq!((&figures["matching_users"], &figures["series"]["step_s"]), (&json!(1), &json!(1)));
+}
+
+#[actix_web::test]
+async fn nodes_have_the_documented_shape() {
+    let server = TestServer::start_with_redis(settings());
+    let backend = server.backend();
+    let document = closed(document());
+    let operation = &document["paths"]["/admin/admin.json"]["get"];
+    within(async {
+        let target = "/admin/admin.json?per_page=0";
+        while checked_answer(&backend, &document, operation, "GET", target).await["nodes"] == json!([]) {
+            actix_web::rt::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 #[actix_web::test]

@@ -53,7 +53,7 @@ async fn server_removes_an_absent_connection_after_the_grace_time(stage: Stage) 
     listener.leave().await;
     stage.until_unknown(&conn_id).await;
     stage.expect_unknown(&conn_id).await;
-    assert_eq!(stage.backend.channel("c").await["total_connections"], 0);
+    stage.expect_connections("c", 0).await;
     assert!(!stage.backend.disconnect(&conn_id).await);
     // The id is free again, and its new owner does not receive earlier messages.
     let again = json!({"username": "bob", "conn_id": conn_id, "channels": ["c"]});
@@ -73,7 +73,10 @@ async fn server_removes_idle_connections(stage: Stage) {
     let figures = stage.backend.post("/admin/admin.json", json!({})).await;
     assert_eq!(figures["total_connections"], 0);
     assert_eq!(figures["unique_user_count"], 0);
-    assert_eq!(figures["remembered_user_count"], 2);
+    // Each node remembers the users that it had.
+    if stage.nodes.count() == 1 {
+        assert_eq!(figures["remembered_user_count"], 2);
+    }
 }
 
 /// A connection with a session lives for many times the idle time, in a channel or in none.
@@ -100,7 +103,7 @@ async fn disconnect_ends_the_session(stage: Stage) {
         // The current poll ends in order; the next one is refused.
         Transport::LongPoll | Transport::Jsonp => assert_eq!(end, ListenResult::Refused(401)),
     }
-    assert_eq!(stage.backend.channel("c").await["total_connections"], 0);
+    stage.expect_connections("c", 0).await;
     stage.expect_unknown(&conn_id).await;
 }
 
@@ -140,7 +143,7 @@ async fn second_connect_adds_channels_to_the_connection(stage: Stage) {
     assert_eq!(listener.texts(1).await, ["2"]);
     stage.backend.publish_text("d", "3").await;
     assert_eq!(listener.texts(1).await, ["3"]);
-    assert_eq!(stage.backend.channel("c").await["total_connections"], 2);
+    stage.expect_connections("c", 2).await;
     let foreign = json!({"username": "eve", "conn_id": conn_id, "channels": ["d"]}).to_string();
     let refused = stage.backend.send("POST", "/connect", &[], foreign.as_bytes()).await;
     assert_eq!(refused.status, 422);

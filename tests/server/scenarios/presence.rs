@@ -85,13 +85,13 @@ async fn user_parts_and_joins_again_within_the_grace_time(stage: Stage) {
     for round in 0..3 {
         assert!(listener.leave().await.is_empty());
         assert_eq!(seen(&witness.event().await), parted("ann"));
-        assert_eq!(stage.backend.channel("c").await["total_connections"], 1);
+        stage.expect_connections("c", 1).await;
         stage.backend.publish_text("c", &format!("missed {round}")).await;
         assert_eq!(witness.texts(1).await, [format!("missed {round}")]);
         listener = stage.attach(&conn_id).await;
         assert_eq!(listener.texts(1).await, [format!("missed {round}")]);
         assert_eq!(seen(&witness.event().await), joined("ann"));
-        assert_eq!(stage.backend.channel("c").await["total_connections"], 2);
+        stage.expect_connections("c", 2).await;
     }
     // A backend that names an absent connection again also makes its user present again.
     listener.leave().await;

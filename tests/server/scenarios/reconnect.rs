@@ -164,6 +164,5 @@ async fn late_close_of_the_old_session_does_not_affect_the_new_one(stage: Stage)
         assert_eq!(listener.texts(1).await, [round.to_string()]);
         assert_eq!(witness.texts(1).await, [round.to_string()], "no user joined or parted");
     }
-    let channel = stage.backend.channel("c").await;
-    assert_eq!(channel["total_connections"], 2);
+    stage.expect_connections("c", 2).await;
 }

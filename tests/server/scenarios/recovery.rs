@@ -1,10 +1,9 @@
 //! A client that asks for positions knows whether it missed anything, and receives what it missed once and in order.
 
 use super::stage::{Stage, fast_settings};
-use crate::support::listener::{Listener, text};
+use crate::support::page::{Page, with_positions};
 use channelstream::config::Settings;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 on_every_transport!(
     client_that_returns_with_positions_misses_nothing,
@@ -23,88 +22,6 @@ on_every_transport!(
 
 fn few_frames() -> Settings {
     Settings { channel_frames: 3, ..fast_settings() }
-}
-
-/// What a page remembers.
-#[derive(Default)]
-struct Page {
-    attached: Value,
-    /// By name, as in the query.
-    positions: BTreeMap<String, String>,
-    epochs: BTreeMap<String, String>,
-    cursor: Option<String>,
-    /// The texts of messages, and the types of other frames.
-    frames: Vec<String>,
-    announced: Vec<Value>,
-}
-
-impl Page {
-    /// Reads until `count` frames have arrived, and a cursor behind them if `cursor` is set.
-    async fn read(&mut self, listener: &mut Listener, count: usize, cursor: bool) {
-        let before = self.frames.len();
-        while self.frames.len() < before + count {
-            self.take(listener.event().await);
-        }
-        // One that came before the frames does not cover them.
-        self.cursor = self.cursor.take().filter(|_| !cursor);
-        while cursor && self.cursor.is_none() {
-            self.take(listener.event().await);
-        }
-    }
-
-    fn take(&mut self, element: Value) {
-        match element["type"].as_str().unwrap() {
-            "attached" => {
-                for (name, of) in element["streams"].as_object().unwrap() {
-                    self.note(name, of, "from");
-                }
-                if let Some(of) = element.get("private") {
-                    self.note("", of, "from");
-                }
-                self.attached = element;
-            }
-            "subscribed" => {
-                let name = element["channel"].as_str().unwrap().to_owned();
-                self.note(&name, &element, "offset");
-                self.announced.push(element);
-            }
-            "cursor" => self.cursor = Some(element["cursor"].as_str().unwrap().to_owned()),
-            kind => {
-                let name = element["channel"].as_str().unwrap_or_default().to_owned();
-                let (epoch, offset) = (&self.epochs[&name], element["offset"].as_u64().unwrap());
-                let before = self.positions.get(&name).and_then(|before| before.rsplit('.').next());
-                // A cursor may be older than the last frame, which then comes again.
-                if before.is_some_and(|before| before.parse::<u64>().unwrap() >= offset) {
-                    return;
-                }
-                self.positions.insert(name, format!("{epoch}.{offset}"));
-                self.frames.push(if kind == "message" { text(&element) } else { kind.to_owned() });
-            }
-        }
-    }
-
-    fn note(&mut self, name: &str, of: &Value, offset: &str) {
-        let epoch = of["epoch"].as_str().unwrap();
-        self.epochs.insert(name.to_owned(), epoch.to_owned());
-        self.positions.insert(name.to_owned(), format!("{epoch}.{}", of[offset]));
-    }
-
-    fn positions(&self) -> String {
-        with_positions(&json!(self.positions))
-    }
-
-    fn cursor(&self) -> String {
-        format!("&since={}", self.cursor.as_ref().unwrap())
-    }
-
-    fn take_frames(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.frames)
-    }
-}
-
-fn with_positions(positions: &Value) -> String {
-    let text = serde_urlencoded::to_string([("positions", positions.to_string())]).unwrap();
-    format!("&{text}")
 }
 
 /// The verdict about a channel without its epoch.

@@ -32,27 +32,22 @@ impl Reply {
     }
 }
 
-/// Sends requests to one server.
+/// Sends requests.
 #[derive(Clone)]
-pub(crate) struct Http {
-    client: awc::Client,
-    base: String,
-}
+pub(crate) struct Http(awc::Client);
 
 impl Http {
-    pub fn new(base: &str) -> Self {
-        let client = awc::Client::builder().disable_redirects().timeout(REQUEST_TIMEOUT).finish();
-        Self { client, base: base.to_owned() }
+    pub fn new() -> Self {
+        Self(awc::Client::builder().disable_redirects().timeout(REQUEST_TIMEOUT).finish())
     }
 
     /// # Errors
     /// The reason why there was no response, as a text.
-    pub async fn send(&self, outgoing: Outgoing) -> Result<Reply, String> {
+    pub async fn send(&self, node: &str, outgoing: Outgoing) -> Result<Reply, String> {
         let started = Instant::now();
         let method = Method::from_bytes(outgoing.method.as_bytes()).map_err(|error| error.to_string())?;
         // Each request has its own connection, because a reused one may turn out to be closed.
-        let mut request =
-            self.client.request(method, format!("{}{}", self.base, outgoing.path)).force_close();
+        let mut request = self.0.request(method, format!("{node}{}", outgoing.path)).force_close();
         for (name, value) in &outgoing.headers {
             let name = HeaderName::try_from(name.as_str()).map_err(|error| error.to_string())?;
             let value = HeaderValue::try_from(value.as_str()).map_err(|error| error.to_string())?;

@@ -30,7 +30,8 @@ impl Stage<'_> {
         instead: Option<&Step>,
     ) -> Vec<Mismatch> {
         let outgoing = self.fill(request);
-        let reply = match self.http.send(outgoing).await {
+        let node = self.next_node();
+        let reply = match self.http.send(node, outgoing).await {
             Ok(reply) => reply,
             Err(error) => return vec![Mismatch::new("the connection", "a response", error)],
         };
@@ -62,10 +63,10 @@ impl Stage<'_> {
             outgoing.headers.push(("x-channelstream-secret".to_owned(), self.signature()));
         }
         outgoing.headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
-        let (http, delay) = (self.http.clone(), self.scaled(seconds));
+        let (http, delay, node) = (self.http.clone(), self.scaled(seconds), self.next_node().to_owned());
         self.background = Some(actix_rt::spawn(async move {
             tokio::time::sleep(delay).await;
-            http.send(outgoing).await
+            http.send(&node, outgoing).await
         }));
     }
 

@@ -13,13 +13,18 @@ use crate::template::{Form, Piece, digits, pieces, timestamp_length, uptime_leng
 pub(crate) struct Names {
     uuids: HashMap<u32, Uuid>,
     cookie: Option<String>,
-    /// `host:port` of the server, for `HOST`.
+    /// `host:port` of the node that responds, for `HOST`.
     authority: String,
 }
 
 impl Names {
     pub fn new(authority: &str) -> Self {
         Self { uuids: HashMap::new(), cookie: None, authority: authority.to_owned() }
+    }
+
+    /// Sets `host:port` of the node that gets the next request.
+    pub fn set_authority(&mut self, authority: &str) {
+        authority.clone_into(&mut self.authority);
     }
 
     /// The text to send. An id that appears for the first time is chosen at random.

@@ -24,6 +24,8 @@ const SIGNED_VALUE: &str = "channelstream";
 pub struct Target {
     /// Its address, as `http://127.0.0.1:8000`.
     pub url: String,
+    /// Addresses of further nodes, if several act as one server: the requests of each case go to all nodes in turn.
+    pub others: Vec<String>,
     /// The secret that signs requests.
     pub secret: String,
     /// Name of the administrator.
@@ -35,9 +37,9 @@ pub struct Target {
 impl Target {
     /// A server at this address with the original's default secrets.
     pub fn new(url: impl Into<String>) -> Self {
-        let url: String = url.into();
         Self {
-            url: url.trim_end_matches('/').to_owned(),
+            url: url.into().trim_end_matches('/').to_owned(),
+            others: Vec::new(),
             secret: "secret".to_owned(),
             admin_user: "admin".to_owned(),
             admin_secret: "admin_secret".to_owned(),
@@ -48,13 +50,16 @@ impl Target {
         channelstream_signing::sign_now(&self.secret, SIGNED_VALUE)
     }
 
-    pub(crate) fn join(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
+    /// The address of a request, by its number.
+    fn node(&self, turn: usize) -> &str {
+        turn.checked_rem(self.others.len() + 1)
+            .and_then(|index| self.others.get(index.checked_sub(1)?))
+            .unwrap_or(&self.url)
     }
+}
 
-    fn authority(&self) -> &str {
-        self.url.split_once("://").map_or(self.url.as_str(), |(_, authority)| authority)
-    }
+fn authority(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, authority)| authority)
 }
 
 /// The parameters of a replay.
@@ -161,6 +166,8 @@ pub(crate) struct Stage<'a> {
     /// The connection that the latest /connect returned.
     pub conn_id: Option<String>,
     pub background: Option<actix_rt::task::JoinHandle<Result<Reply, String>>>,
+    /// How many requests were sent.
+    turn: usize,
 }
 
 impl<'a> Stage<'a> {
@@ -169,14 +176,23 @@ impl<'a> Stage<'a> {
             target,
             options,
             rules: options.deliberate.rules(),
-            http: Http::new(&target.url),
-            names: Names::new(target.authority()),
+            http: Http::new(),
+            names: Names::new(authority(&target.url)),
             sockets: HashMap::new(),
             connects: HashMap::new(),
             last_connect: None,
             conn_id: None,
             background: None,
+            turn: 0,
         }
+    }
+
+    /// The address for the next request. Its response may contain it.
+    pub(crate) fn next_node(&mut self) -> &'a str {
+        let node = self.target.node(self.turn);
+        self.turn += 1;
+        self.names.set_authority(authority(node));
+        node
     }
 
     async fn perform(&mut self, expected: &Expected) -> Vec<Mismatch> {

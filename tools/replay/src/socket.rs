@@ -51,8 +51,8 @@ pub(crate) struct Received {
 
 /// The client side of a websocket.
 pub(crate) struct Socket {
-    /// The address of the handshake.
-    pub url: String,
+    /// The path of the handshake.
+    pub path: String,
     pub opened: Instant,
     received: Rc<RefCell<Received>>,
     arrived: Rc<Notify>,
@@ -68,12 +68,12 @@ pub(crate) enum Opened {
 
 impl Socket {
     /// If the server closes the connection during the handshake, the socket counts as closed without a code.
-    pub async fn open(url: &str) -> Opened {
+    pub async fn open(node: &str, path: &str) -> Opened {
         let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).finish();
-        let handshake = client.ws(url).max_frame_size(MAX_FRAME_BYTES).connect().await;
+        let handshake = client.ws(format!("{node}{path}")).max_frame_size(MAX_FRAME_BYTES).connect().await;
         let (outgoing, commands) = mpsc::unbounded_channel();
         let socket = Socket {
-            url: url.to_owned(),
+            path: path.to_owned(),
             opened: Instant::now(),
             received: Rc::default(),
             arrived: Rc::default(),

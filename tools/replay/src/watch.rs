@@ -14,7 +14,7 @@ use crate::transcript::{Step, Summary, When};
 impl Stage<'_> {
     pub(crate) async fn open(&mut self, name: &str, path: &str) -> Vec<Mismatch> {
         let path = self.fill_path(path);
-        match Socket::open(&self.target.join(&path)).await {
+        match Socket::open(self.next_node(), &path).await {
             Opened::Socket(socket) => {
                 self.await_take_over(&socket).await;
                 self.sockets.insert(name.to_owned(), socket);
@@ -27,7 +27,7 @@ impl Stage<'_> {
     /// When a later socket takes over from an earlier one, this involves several threads, and messages that are sent
     /// meanwhile arrive as catch-up.
     async fn await_take_over(&self, later: &Socket) {
-        for earlier in self.sockets.values().filter(|socket| socket.url == later.url) {
+        for earlier in self.sockets.values().filter(|socket| socket.path == later.path) {
             let deadline = Instant::now() + self.options.patience;
             earlier.wait(deadline, |received| received.closed.is_some()).await;
         }
@@ -35,7 +35,7 @@ impl Stage<'_> {
 
     pub(crate) async fn refused(&mut self, path: &str, expected: u16) -> Vec<Mismatch> {
         let path = self.fill_path(path);
-        let got = match Socket::open(&self.target.join(&path)).await {
+        let got = match Socket::open(self.next_node(), &path).await {
             Opened::Refused(status) if status == expected => return Vec::new(),
             Opened::Refused(status) => status.to_string(),
             Opened::Socket(_) => "an accepted socket".to_owned(),
@@ -172,9 +172,9 @@ impl Stage<'_> {
     }
 
     /// Opens a socket late and counts its catch-up by the numbers in the messages.
-    pub(crate) async fn summary(&self, expected: &Summary) -> Vec<Mismatch> {
+    pub(crate) async fn summary(&mut self, expected: &Summary) -> Vec<Mismatch> {
         let conn_id = self.conn_id.clone().unwrap_or_default();
-        let socket = match Socket::open(&self.target.join(&format!("/ws?conn_id={conn_id}"))).await {
+        let socket = match Socket::open(self.next_node(), &format!("/ws?conn_id={conn_id}")).await {
             Opened::Socket(socket) => socket,
             Opened::Refused(status) => {
                 return vec![Mismatch::new("the handshake", "101", status.to_string())];

@@ -1,0 +1,88 @@
+//! Several nodes over one Redis: clients that move between them, nodes that die or stand still, and a Redis that does.
+
+mod kill;
+mod moving;
+mod outage;
+mod pause;
+mod witness;
+
+use crate::support::backend::Backend;
+use crate::support::process::{Process, command};
+use crate::support::redis::Redis;
+use crate::support::wait_until_ready;
+use actix_rt::task::JoinHandle;
+use serde_json::Value;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Settings of the nodes that are processes. They count as dead soon.
+const NODE_SETTINGS: [&str; 7] = [
+    "workers=1",
+    "engine=redis",
+    "engine_beat_ms=300",
+    "engine_dead_ms=1500",
+    "channel_frames=100000",
+    "user_frames=1000",
+    "grace_time_ms=60000",
+];
+
+/// Starts a node as its own process, and waits until it is ready.
+fn start_node(redis: &Redis) -> Process {
+    let url = format!("engine_url={}", redis.url());
+    let settings = NODE_SETTINGS.into_iter().chain([url.as_str()]);
+    let mut arguments = vec!["--port", "0"];
+    arguments.extend(settings.flat_map(|setting| ["--set", setting]));
+    let process = Process::run(command("", &arguments));
+    wait_until_ready(process.address);
+    process
+}
+
+/// The numbers and the users of a channel, as /info returns them.
+async fn members(backend: &Backend, channel: &str) -> Value {
+    let mut found = backend.channel(channel).await;
+    ["total_connections", "total_users", "users"].map(|name| found[name].take()).to_vec().into()
+}
+
+/// Waits until all nodes in turn return these members of a channel.
+async fn until_members(backend: &Backend, nodes: usize, channel: &str, expected: Value) {
+    let mut in_a_row = 0;
+    let agree = async {
+        while in_a_row < nodes {
+            in_a_row = if members(backend, channel).await == expected { in_a_row + 1 } else { 0 };
+        }
+    };
+    let agreed = tokio::time::timeout(Duration::from_secs(20), agree).await;
+    assert!(agreed.is_ok(), "{} instead of {expected}", members(backend, channel).await);
+}
+
+/// Publishes numbered messages, one after the other, until it is stopped.
+struct Flow {
+    enough: Rc<Cell<bool>>,
+    task: JoinHandle<usize>,
+}
+
+impl Flow {
+    fn start(backend: Backend, channel: &'static str) -> Self {
+        let enough = Rc::new(Cell::new(false));
+        let stop = enough.clone();
+        let task = actix_rt::spawn(async move {
+            let mut count = 0;
+            while !stop.get() {
+                backend.publish_text(channel, &count.to_string()).await;
+                count += 1;
+                actix_rt::time::sleep(Duration::from_millis(2)).await;
+            }
+            backend.publish_text(channel, witness::END).await;
+            count
+        });
+        Self { enough, task }
+    }
+
+    /// Publishes the last message. Returns the texts of all messages.
+    async fn stop(self) -> Vec<String> {
+        self.enough.set(true);
+        let count = self.task.await.expect("every message is accepted");
+        (0..count).map(|number| number.to_string()).chain([witness::END.to_owned()]).collect()
+    }
+}
