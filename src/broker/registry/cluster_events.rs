@@ -7,7 +7,7 @@ use crate::broker::channel::messages::ChannelRef;
 use crate::broker::engine::call::ChannelRecord as ChannelToOpen;
 use crate::broker::engine::link::FromEngine;
 use crate::broker::requests::{
-    Connect, ConnectRefused, Requester, StateRefused, Subscribe, SubscribeRefused,
+    Connect, ConnectRefused, Requester, StateRefused, Subscribe, SubscribeRefused, TokenGrantRefused,
 };
 use crate::protocol::ids::ServerEpoch;
 use crate::protocol::settings::ChannelConfig;
@@ -86,6 +86,11 @@ impl Registry {
             state.may_connect(&request, now)?;
             state.room_for_whole_state(&record.state).map_err(ConnectRefused::OverLimit)
         })
+    }
+
+    /// Checks whether a user's token that was issued at this time, in Unix seconds, is still valid.
+    pub fn may_grant(&self, user: &str, issued_unix: Option<u64>) -> Result<(), TokenGrantRefused> {
+        self.parts.state.may_grant(user, issued_unix, self.now_ms())
     }
 
     /// Checks whether a connection may subscribe. Returns the name of its user.

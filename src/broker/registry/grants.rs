@@ -21,13 +21,8 @@ impl RegistryState {
         now: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<Uuid, TokenGrantRefused> {
-        let TokenGrant { mut connect, public_keys, issued_unix, expires_unix, valid_for_ms, creates } = grant;
-        if self.blocks.is_blocked(&connect.username, now) {
-            return Err(TokenGrantRefused::Connect(ConnectRefused::Blocked));
-        }
-        if self.blocks.revokes(&connect.username, issued_unix) {
-            return Err(TokenGrantRefused::Revoked);
-        }
+        self.may_grant(&grant.connect.username, grant.issued_unix, now)?;
+        let TokenGrant { mut connect, public_keys, expires_unix, valid_for_ms, creates, .. } = grant;
         let user = self.user_id(&connect.username);
         let existing = connect.conn_id.and_then(|id| self.connection(id));
         let existing = existing.map(|(key, connection)| (key, connection.user));
@@ -52,6 +47,20 @@ impl RegistryState {
             effects.push(Effect::Record(conn_id, ConnectionEvent::TokenAccepted { expires_unix }));
         }
         Ok(conn_id)
+    }
+
+    /// Checks whether a user's token that was issued at this time, in Unix seconds, is still valid.
+    ///
+    /// # Errors
+    /// The user is blocked, or the token is revoked.
+    pub fn may_grant(&self, user: &str, issued_unix: Option<u64>, now: u64) -> Result<(), TokenGrantRefused> {
+        if self.blocks.is_blocked(user, now) {
+            return Err(TokenGrantRefused::Connect(ConnectRefused::Blocked));
+        }
+        match self.blocks.revokes(user, issued_unix) {
+            true => Err(TokenGrantRefused::Revoked),
+            false => Ok(()),
+        }
     }
 
     fn add_channels(

@@ -4,6 +4,7 @@ mod kill;
 mod moving;
 mod outage;
 mod pause;
+mod tokens;
 mod witness;
 
 use crate::support::backend::Backend;

@@ -10,7 +10,7 @@ use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::broker::requests::{
     Connect, ConnectRefused, Connected, Ending, Requester, Subscribe, SubscribeRefused, Subscribed,
-    TokenGrant, TokenGrantRefused, UnknownConnection, Unsubscribe,
+    UnknownConnection, Unsubscribe,
 };
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::settings::ChannelConfig;
@@ -34,11 +34,31 @@ impl ClusterRequest<'_> {
             Claimed::Elsewhere => return self.connect_elsewhere(conn_id, request).await,
             Claimed::Foreign => return Ok(Err(ConnectRefused::BelongsToAnother)),
         };
+        let again = request.clone();
+        let connected = self.connect_here(conn_id, generation, was_here, request, by).await;
+        if !was_here && !matches!(connected, Ok(Some(Ok(_)))) {
+            self.abandon(conn_id, generation).await?;
+        }
+        match connected? {
+            Some(connected) => Ok(connected),
+            // It has moved meanwhile.
+            None => self.connect_elsewhere(conn_id, again).await,
+        }
+    }
+
+    /// Connects a connection that this node owns. `None` if it was here and has moved meanwhile.
+    async fn connect_here(
+        &self,
+        conn_id: Uuid,
+        generation: u64,
+        was_here: bool,
+        request: Connect,
+        by: Requester,
+    ) -> Result<Option<Result<Connected, ConnectRefused>>, Refusal> {
         let _held = match self.open(&request.username, &request.channels, &request.channel_configs).await? {
             Ok(held) => held,
-            Err(over) => return Ok(Err(ConnectRefused::OverLimit(over))),
+            Err(over) => return Ok(Some(Err(ConnectRefused::OverLimit(over)))),
         };
-        let again = request.clone();
         let connected = self.broker.ask(move |registry, context| {
             if was_here && registry.generation(conn_id) != Some(generation) {
                 return None;
@@ -47,16 +67,21 @@ impl ClusterRequest<'_> {
             registry.own_row(conn_id, generation);
             Some(connected)
         });
-        let Some(connected) = connected.await? else {
-            // It has moved meanwhile.
-            return self.connect_elsewhere(conn_id, again).await;
-        };
+        let connected = connected.await?;
         self.settle().await?;
         Ok(connected)
     }
 
+    /// Ends the row of a connection that this node has claimed and then not created.
+    pub(super) async fn abandon(&self, conn_id: Uuid, generation: u64) -> Result<(), Refusal> {
+        if self.broker.ask(move |registry, _| registry.generation(conn_id)).await?.is_none() {
+            self.link.send_unanswered(Call::End { rows: vec![(conn_id.to_string(), generation)] });
+        }
+        Ok(())
+    }
+
     /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
-    async fn claim(&self, conn_id: Uuid, user: &str) -> Result<Claimed, Refusal> {
+    pub(super) async fn claim(&self, conn_id: Uuid, user: &str) -> Result<Claimed, Refusal> {
         let own = self.broker.ask(move |registry, _| registry.generation(conn_id)).await?;
         if let Some(generation) = own {
             return Ok(Claimed::Here(generation));
@@ -105,7 +130,7 @@ impl ClusterRequest<'_> {
     }
 
     /// Sets the user's state in Redis, and takes it out of the request.
-    async fn prepare_connect(
+    pub(super) async fn prepare_connect(
         &self,
         request: &mut Connect,
         by: Requester,
@@ -135,7 +160,7 @@ impl ClusterRequest<'_> {
     }
 
     /// Creates the channels that are missing in the cluster, and makes them and the user's private stream current.
-    async fn open(
+    pub(super) async fn open(
         &self,
         user: &str,
         channels: &[String],
@@ -261,50 +286,10 @@ impl ClusterRequest<'_> {
         let nodes = reply.list().into_iter().flatten();
         Ok(nodes.filter_map(|node| node.list()?.first()?.text()?.parse().ok()).collect())
     }
-
-    pub async fn grant_token(
-        &self,
-        mut grant: TokenGrant,
-    ) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
-        let known = match grant.connect.conn_id {
-            Some(conn_id) => self.bring(conn_id).await?,
-            None => false,
-        };
-        let conn_id = *grant.connect.conn_id.get_or_insert_with(Uuid::new_v4);
-        let mut generation = None;
-        if grant.creates && !known {
-            // A token without the claim leaves the keys as they are, because /user_state may have set them.
-            grant.connect.state_public_keys = grant.public_keys.take();
-            if let Err(refused) = self.prepare_connect(&mut grant.connect, Requester::Application).await? {
-                return Ok(Err(TokenGrantRefused::Connect(refused)));
-            }
-            generation = match self.claim(conn_id, &grant.connect.username).await? {
-                Claimed::Here(generation) | Claimed::Own(generation) => Some(generation),
-                Claimed::Foreign => return Ok(Err(TokenGrantRefused::Mismatch)),
-                // Another node has created it meanwhile. The client repeats its request.
-                Claimed::Elsewhere => return Err(EngineError::Unavailable.into()),
-            };
-        }
-        let Connect { username, channels, channel_configs, .. } = &grant.connect;
-        let _held = match self.open(username, channels, channel_configs).await? {
-            Ok(held) => held,
-            Err(over) => return Ok(Err(TokenGrantRefused::Connect(ConnectRefused::OverLimit(over)))),
-        };
-        let granted = self.broker.ask(move |registry, context| {
-            let granted = registry.grant_token(grant, context);
-            if let Some(generation) = generation {
-                registry.own_row(conn_id, generation);
-            }
-            granted
-        });
-        let granted = granted.await?;
-        self.settle().await?;
-        Ok(granted)
-    }
 }
 
 /// What became of a claim.
-enum Claimed {
+pub(super) enum Claimed {
     /// This node has the connection, in this generation.
     Here(u64),
     /// This node owns the connection in this generation, and does not have it yet.

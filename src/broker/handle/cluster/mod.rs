@@ -5,6 +5,7 @@ mod channels;
 mod connections;
 mod moving;
 mod publishing;
+mod tokens;
 mod users;
 
 use super::BrokerHandle;

@@ -1,0 +1,77 @@
+//! Connections of tokens.
+
+use super::ClusterRequest;
+use super::connections::Claimed;
+use crate::broker::engine::error::EngineError;
+use crate::broker::requests::{ConnectRefused, Requester, TokenGrant, TokenGrantRefused};
+use crate::http_error::Refusal;
+use uuid::Uuid;
+
+impl ClusterRequest<'_> {
+    pub async fn grant_token(
+        &self,
+        mut grant: TokenGrant,
+    ) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
+        if let Err(refused) = self.check_grant(&grant).await? {
+            return Ok(Err(refused));
+        }
+        let known = match grant.connect.conn_id {
+            Some(conn_id) => self.bring(conn_id).await?,
+            None => false,
+        };
+        if known || !grant.creates {
+            return self.grant_here(grant, None).await;
+        }
+        let conn_id = *grant.connect.conn_id.get_or_insert_with(Uuid::new_v4);
+        // A token without the claim leaves the keys as they are, because /user_state may have set them.
+        grant.connect.state_public_keys = grant.public_keys.take();
+        if let Err(refused) = self.prepare_connect(&mut grant.connect, Requester::Application).await? {
+            return Ok(Err(TokenGrantRefused::Connect(refused)));
+        }
+        let generation = match self.claim(conn_id, &grant.connect.username).await? {
+            Claimed::Here(generation) | Claimed::Own(generation) => generation,
+            Claimed::Foreign => return Ok(Err(TokenGrantRefused::Mismatch)),
+            // Another node has created it meanwhile. The client repeats its request.
+            Claimed::Elsewhere => return Err(EngineError::Unavailable.into()),
+        };
+        let granted = self.grant_here(grant, Some((conn_id, generation))).await;
+        if !matches!(granted, Ok(Ok(_))) {
+            self.abandon(conn_id, generation).await?;
+        }
+        granted
+    }
+
+    /// Refuses a grant before the connection moves: its session at another node ends then.
+    async fn check_grant(&self, grant: &TokenGrant) -> Result<Result<(), TokenGrantRefused>, Refusal> {
+        let (user, issued_unix) = (grant.connect.username.clone(), grant.issued_unix);
+        let may = self.broker.ask(move |registry, _| registry.may_grant(&user, issued_unix)).await?;
+        let Some(conn_id) = grant.connect.conn_id.filter(|_| may.is_ok()) else { return Ok(may) };
+        match self.find(conn_id).await? {
+            Some(row) if row.user != grant.connect.username => Ok(Err(TokenGrantRefused::Mismatch)),
+            _ => Ok(Ok(())),
+        }
+    }
+
+    /// Grants a connection of this node. `claimed` is one that this node creates, and its generation.
+    async fn grant_here(
+        &self,
+        grant: TokenGrant,
+        claimed: Option<(Uuid, u64)>,
+    ) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
+        let connect = &grant.connect;
+        let _held = match self.open(&connect.username, &connect.channels, &connect.channel_configs).await? {
+            Ok(held) => held,
+            Err(over) => return Ok(Err(TokenGrantRefused::Connect(ConnectRefused::OverLimit(over)))),
+        };
+        let granted = self.broker.ask(move |registry, context| {
+            let granted = registry.grant_token(grant, context);
+            if let Some((conn_id, generation)) = claimed {
+                registry.own_row(conn_id, generation);
+            }
+            granted
+        });
+        let granted = granted.await?;
+        self.settle().await?;
+        Ok(granted)
+    }
+}

@@ -1,0 +1,47 @@
+//! Tokens on several nodes: a token that grants nothing at one node disturbs no session at another one.
+
+use crate::scenarios::fast_settings;
+use crate::support::backend::Backend;
+use crate::support::listener::{Listener, Transport};
+use crate::support::nodes::Cluster;
+use crate::support::socket;
+use crate::tokens::token;
+use channelstream::config::Settings;
+use serde_json::json;
+use uuid::Uuid;
+
+/// The code of the refusal of a handshake at a node.
+async fn refusal(backend: &Backend, token: &str, conn_id: &str) -> String {
+    let target = format!("/ws?token={token}&conn_id={conn_id}");
+    let reply = socket::refused(backend.address(), &target, &[]).await;
+    reply.header("x-channelstream-error").unwrap_or_default().to_owned()
+}
+
+#[actix_web::test]
+async fn a_token_that_is_refused_leaves_the_session_at_another_node() {
+    let cluster = Cluster::start(2, &fast_settings());
+    let (here, there) = (cluster.servers[0].backend(), cluster.servers[1].backend());
+    let conn_id = here.connect("ann", &["c"]).await;
+    let mut ann = Listener::attach(cluster.servers[0].address, Transport::Websocket, &conn_id).await;
+    assert_eq!(refusal(&there, &token("bob", json!({})), &conn_id).await, "token-mismatch");
+    there.post("/block", json!({"user": "ann", "seconds": 60})).await;
+    assert_eq!(refusal(&there, &token("ann", json!({})), &conn_id).await, "blocked");
+    assert_eq!(refusal(&here, &token("ann", json!({})), &conn_id).await, "blocked", "on all nodes");
+    there.publish_text("c", "still here").await;
+    assert_eq!(ann.texts(1).await, ["still here"]);
+}
+
+#[actix_web::test]
+async fn a_connection_that_is_refused_exists_at_no_node() {
+    let cluster = Cluster::start(2, &Settings { max_channels: 2, ..fast_settings() });
+    let (here, there) = (cluster.servers[0].backend(), cluster.servers[1].backend());
+    there.connect("bob", &["x", "y"]).await;
+    let conn_id = Uuid::new_v4().to_string();
+    // Only Redis knows that there are enough channels.
+    let request = json!({"username": "ann", "conn_id": conn_id, "channels": ["z"]}).to_string();
+    let refused = here.send("POST", "/connect", &[], request.as_bytes()).await;
+    assert_eq!(refused.header("x-channelstream-error"), Some("max-channels"), "{refused:?}");
+    let request = json!({"conn_id": conn_id, "channels": ["x"]}).to_string();
+    let refused = there.send("POST", "/subscribe", &[], request.as_bytes()).await;
+    assert_eq!((refused.status, refused.json()["conn_id"].is_array()), (422, true), "{refused:?}");
+}
