@@ -71,6 +71,14 @@ impl StreamSnapshot {
         Some(Some(snapshot))
     }
 
+    /// Whether the log has entries before those that were read.
+    pub fn begins_late(&self) -> bool {
+        match self.entries.first() {
+            Some(entry) => entry.offset > self.first,
+            None => self.first <= self.position.offset,
+        }
+    }
+
     fn read_fields(fields: &[Reply]) -> Option<Self> {
         let [
             epoch,

@@ -2,7 +2,7 @@
 
 use crate::scenarios::fast_settings;
 use crate::support::backend::Backend;
-use crate::support::listener::{Listener, Transport};
+use crate::support::listener::{ListenResult, Listener, Transport};
 use crate::support::nodes::Cluster;
 use crate::support::socket;
 use crate::tokens::token;
@@ -24,11 +24,21 @@ async fn a_token_that_is_refused_leaves_the_session_at_another_node() {
     let conn_id = here.connect("ann", &["c"]).await;
     let mut ann = Listener::attach(cluster.servers[0].address, Transport::Websocket, &conn_id).await;
     assert_eq!(refusal(&there, &token("bob", json!({})), &conn_id).await, "token-mismatch");
-    there.post("/block", json!({"user": "ann", "seconds": 60})).await;
-    assert_eq!(refusal(&there, &token("ann", json!({})), &conn_id).await, "blocked");
-    assert_eq!(refusal(&here, &token("ann", json!({})), &conn_id).await, "blocked", "on all nodes");
     there.publish_text("c", "still here").await;
     assert_eq!(ann.texts(1).await, ["still here"]);
+}
+
+#[actix_web::test]
+async fn a_block_is_in_force_at_all_nodes() {
+    let cluster = Cluster::start(2, &fast_settings());
+    let (here, there) = (cluster.servers[0].backend(), cluster.servers[1].backend());
+    let conn_id = here.connect("ann", &["c"]).await;
+    let mut ann = Listener::attach(cluster.servers[0].address, Transport::Websocket, &conn_id).await;
+    there.post("/block", json!({"user": "ann", "seconds": 60})).await;
+    assert_eq!(ann.next().await, ListenResult::Closed(Some(4006)));
+    for node in [&here, &there] {
+        assert_eq!(refusal(node, &token("ann", json!({})), &conn_id).await, "blocked");
+    }
 }
 
 #[actix_web::test]
@@ -40,7 +50,7 @@ async fn a_connection_that_is_refused_exists_at_no_node() {
     // Only Redis knows that there are enough channels.
     let request = json!({"username": "ann", "conn_id": conn_id, "channels": ["z"]}).to_string();
     let refused = here.send("POST", "/connect", &[], request.as_bytes()).await;
-    assert_eq!(refused.header("x-channelstream-error"), Some("max-channels"), "{refused:?}");
+    assert_eq!(refused.header("x-channelstream-error"), Some("over-limit"), "{refused:?}");
     let request = json!({"conn_id": conn_id, "channels": ["x"]}).to_string();
     let refused = there.send("POST", "/subscribe", &[], request.as_bytes()).await;
     assert_eq!((refused.status, refused.json()["conn_id"].is_array()), (422, true), "{refused:?}");

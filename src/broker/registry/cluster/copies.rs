@@ -65,7 +65,7 @@ impl Cluster {
                 continue;
             };
             let known = followed.offset();
-            let continues = followed.epoch() == Some(copy.position.epoch) && copy.first <= known + 1;
+            let continues = followed.continues_in(&copy);
             (followed.position, followed.version) = (Some(copy.position), copy.numbers);
             self.streams.loaded(&key, &Ok(true));
             if continues {

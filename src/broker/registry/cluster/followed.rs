@@ -68,6 +68,11 @@ impl Followed {
         self.position.map_or(0, |position| position.offset)
     }
 
+    /// Whether the copy of this node continues with the entries of this one.
+    pub fn continues_in(&self, copy: &StreamSnapshot) -> bool {
+        self.epoch() == Some(copy.position.epoch) && copy.first <= self.offset() + 1
+    }
+
     pub fn epoch(&self) -> Option<Epoch> {
         self.position.map(|position| position.epoch)
     }

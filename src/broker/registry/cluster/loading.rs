@@ -9,6 +9,7 @@ use crate::broker::engine::reply::Reply;
 use crate::broker::engine::snapshot::StreamSnapshot;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::registry::state::{Effect, RegistryState};
+use crate::protocol::ids::Offset;
 use std::sync::Arc;
 
 /// The most bytes of a log in one reply.
@@ -44,7 +45,7 @@ impl Cluster {
             return self.streams.lost(&EngineError::Unavailable);
         }
         for key in self.streams.hold(keys, waiter) {
-            self.follow(key, Awaited::Load);
+            self.follow(key, 0, Awaited::Load);
         }
     }
 
@@ -59,11 +60,16 @@ impl Cluster {
             .is_some_and(|followed| followed.phase == FollowPhase::Current)
     }
 
-    /// Asks Redis for the contents of a stream, and for everything that happens in it from then on.
-    pub(super) fn follow(&mut self, key: Arc<str>, awaited: fn(Arc<str>) -> Awaited) {
-        let after = self.streams.get_mut(&key).map_or(0, |followed| followed.offset());
+    /// Asks Redis for a stream behind an offset, and for everything that happens in it from then on.
+    pub(super) fn follow(&mut self, key: Arc<str>, after: Offset, awaited: fn(Arc<str>) -> Awaited) {
         let call = Call::Follow { stream: key.to_string(), after, max_bytes: MAX_READ_BYTES };
         self.call(call, awaited(key));
+    }
+
+    /// Asks for what the copy of this node lacks.
+    fn follow_on(&mut self, key: Arc<str>) {
+        let after = self.streams.get_mut(&key).map_or(0, |followed| followed.offset());
+        self.follow(key, after, Awaited::Reload);
     }
 
     /// Stops following streams that have had no members for a while.
@@ -120,7 +126,7 @@ impl Cluster {
         }
         self.reloading = Some(Reloading { left: keys.len(), ..Reloading::default() });
         for key in keys {
-            self.follow(key, Awaited::Reload);
+            self.follow_on(key);
         }
         state.each_counted_pair(|pair| self.counts.mark(pair));
         self.restating = Some(self.counts.needed());
@@ -166,7 +172,7 @@ impl Cluster {
                     // Without it the node does not have what it must deliver. It asks until it is answered.
                     Err(error) => {
                         log::warn!("stream {:?} is loaded again: {error:?}", key.get(1..));
-                        return self.follow(key, Awaited::Reload);
+                        return self.follow_on(key);
                     }
                 };
                 if let Some(reloading) = &mut self.reloading {
@@ -193,12 +199,23 @@ impl Cluster {
             return Ok(Part::Missing);
         };
         let copy = match before {
-            None => Box::new(part),
+            None => {
+                let mut copy = Box::new(part);
+                if followed.continues_in(&copy) || !copy.begins_late() {
+                    copy
+                } else {
+                    // What this node has is of no use, so that everything is read.
+                    copy.entries = Vec::new();
+                    followed.partial = Some(copy);
+                    self.read_more(key.clone(), 0, awaited);
+                    return Ok(Part::More);
+                }
+            }
             Some(mut copy) => {
-                let next = copy.entries.last().map_or(0, |last| last.offset) + 1;
+                let next = copy.entries.last().map_or(copy.first, |last| last.offset + 1);
                 if part.position.epoch != copy.position.epoch || part.first > next {
                     // The log has lost what was to come. It is read from its new beginning.
-                    self.follow(key.clone(), awaited);
+                    self.follow(key.clone(), 0, awaited);
                     return Ok(Part::More);
                 }
                 copy.entries.extend(part.entries);

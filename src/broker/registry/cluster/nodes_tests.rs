@@ -388,3 +388,20 @@ fn a_channel_that_is_not_followed_takes_no_memory() {
     world.settle();
     world.check();
 }
+
+/// Nothing is missing behind the place where the node had stopped to follow.
+#[test]
+fn a_channel_that_became_stale_is_loaded_as_a_whole() {
+    let mut world = World::new();
+    world.connect(0, 1, "a", false);
+    (0..2).for_each(|_| world.step(Step::Publish { channel: 0 }));
+    world.settle();
+    world.step(Step::Disconnect { node: 0, conn: 1 });
+    world.settle();
+    world.step(Step::Break { node: 0 });
+    world.step(Step::Join { node: 0 });
+    world.settle();
+    world.connect(0, 1, "a", false);
+    world.settle();
+    world.check();
+}
