@@ -128,7 +128,7 @@ impl<'a> Fields<'a> {
         self.take()??.try_into().ok()
     }
 
-    /// Who receives the item of a stream: of a channel, or of the private stream of a user.
+    /// The users that receive an item of a channel, or of the private stream of a user.
     pub(super) fn delivery(&mut self, channel: Option<&str>, no_history: bool) -> Option<Delivery> {
         Some(Delivery {
             channel: channel.map(str::to_owned),

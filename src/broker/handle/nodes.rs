@@ -84,6 +84,11 @@ struct ListedNode {
     beat_ms: u64,
 }
 
+/// The numbers of the nodes in the reply to [`Call::Nodes`]. `None` if it is malformed.
+pub(super) fn numbers(reply: &Reply) -> Option<Vec<NodeNumber>> {
+    Some(read(reply)?.into_iter().map(|node| node.number).collect())
+}
+
 /// Reads the reply to [`Call::Nodes`]. `None` if it is malformed.
 fn read(reply: &Reply) -> Option<Vec<ListedNode>> {
     let listed = reply.list()?.iter().map(|node| {

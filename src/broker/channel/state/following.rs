@@ -117,6 +117,11 @@ impl ChannelState {
         self.skip_unused_place();
     }
 
+    /// Whether the decision that is being applied causes a frame.
+    fn causes_frame(&self) -> bool {
+        self.following.as_ref().is_some_and(|following| following.place.is_some())
+    }
+
     /// Moves behind an entry that causes no frame.
     fn skip_unused_place(&mut self) {
         let Some(place) = self.following.as_mut().and_then(|following| following.take_place()) else {
@@ -140,8 +145,7 @@ impl ChannelState {
             Presence::Joined => _ = self.present_users.enter(&user),
             Presence::Parted => _ = self.present_users.leave(user.id, None),
         }
-        let has_place = self.following.as_ref().is_some_and(|following| following.place.is_some());
-        if has_place {
+        if self.causes_frame() {
             self.announce(uuid, user, presence, now, effects);
         } else if self.settings.notify_presence && self.rules.presence == PresenceMode::Diffs {
             self.begin_interval();
@@ -161,8 +165,7 @@ impl ChannelState {
         if let Some(changes) = &mut self.changes {
             changes.update_view(view);
         }
-        let has_place = self.following.as_ref().is_some_and(|following| following.place.is_some());
-        if has_place {
+        if self.causes_frame() {
             let frame =
                 self.encoder.state_change(uuid, &self.identity.name, view, changed.unwrap_or("[]"), now);
             self.broadcast(frame, now, effects);

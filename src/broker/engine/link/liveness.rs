@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The interval in which idle things are removed.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
-/// As many things as one call removes at most. If it removed so many, there may be more.
+/// The maximum number of things that one call removes. If a call removes that many, there may be more.
 const EXPIRED_AT_ONCE: u64 = 100;
 /// Earlier numbers that are remembered. Other nodes declare the forgotten ones dead.
 const EARLIER: usize = 64;

@@ -39,7 +39,7 @@ pub type Outcome<O> = (O, Result<Reply, EngineError>);
 #[rtype(result = "()")]
 pub enum FromEngine {
     /// The node has a number and may work: after the start, after each reconnect, and with another number after Redis has
-    /// refused the last one. The registry states everything anew, then calls [`LinkHandle::restated`].
+    /// refused the last one. The registry states everything again, then calls [`LinkHandle::restated`].
     Joined {
         node: NodeNumber,
         /// The epoch of stamps.

@@ -1,4 +1,4 @@
-//! Who is present in the streams of the model, and with which state.
+//! The users that are present in the streams of the model, and their states.
 
 use super::streams::is_channel;
 use super::{Member, Model, Reply, User, number, status};

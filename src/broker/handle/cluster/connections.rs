@@ -1,10 +1,12 @@
 //! Connections and their subscriptions.
 
+use super::moving::malformed_row;
 use super::users::VersionedRecord;
 use super::{ClusterRequest, HeldStreams};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::row::Ownership;
+use crate::broker::handle::nodes::numbers;
 use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
 use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
@@ -98,7 +100,7 @@ impl ClusterRequest<'_> {
                 Some(Ownership::Other { .. }) => return Ok(Claimed::Elsewhere),
                 // Its owner has died. The next attempt finds it as an own one.
                 Some(Ownership::Taken { .. }) => {}
-                _ => return Err(EngineError::Refused("the row of a connection is malformed".into()).into()),
+                _ => return Err(malformed_row().into()),
             }
         }
         Err(EngineError::Unavailable.into())
@@ -283,8 +285,8 @@ impl ClusterRequest<'_> {
     /// The nodes that are alive.
     async fn nodes(&self) -> Result<Vec<NodeNumber>, Refusal> {
         let reply = self.link.call(Call::Nodes).await?;
-        let nodes = reply.list().into_iter().flatten();
-        Ok(nodes.filter_map(|node| node.list()?.first()?.text()?.parse().ok()).collect())
+        let malformed = || EngineError::Refused("the list of nodes is malformed".into());
+        Ok(numbers(&reply).ok_or_else(malformed)?)
     }
 }
 

@@ -26,7 +26,7 @@ impl ClusterRequest<'_> {
     /// The row of a connection. `None` if it does not exist in the cluster.
     pub(super) async fn find(&self, conn_id: Uuid) -> Result<Option<ConnectionRow>, Refusal> {
         let reply = self.link.call(Call::Find { conn: conn_id.to_string() }).await?;
-        Ok(ConnectionRow::read(&reply).ok_or_else(malformed)?)
+        Ok(ConnectionRow::read(&reply).ok_or_else(malformed_row)?)
     }
 
     /// Asks another node.
@@ -93,7 +93,7 @@ impl ClusterRequest<'_> {
         }
         let call = Call::Claim { conn: conn_id.to_string(), user: row.user.clone(), data: row.data.clone() };
         let reply = self.link.call(call).await?;
-        let (generation, delivered) = match Ownership::read(&reply).ok_or_else(malformed)? {
+        let (generation, delivered) = match Ownership::read(&reply).ok_or_else(malformed_row)? {
             Ownership::Taken { generation, mark, .. } => (generation, delivered_stamp(mark)),
             // A request has created the row and then failed.
             Ownership::Own { generation } => (generation, Stamp::default()),
@@ -141,7 +141,7 @@ fn delivered_stamp(mark: Option<(Stamp, Vec<u8>)>) -> Stamp {
     Stamp(bytes.map_or(0, u64::from_le_bytes))
 }
 
-fn malformed() -> EngineError {
+pub(super) fn malformed_row() -> EngineError {
     EngineError::Refused("the row of a connection is malformed".into())
 }
 

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The greatest number of calls in a pipeline. Redis recognizes a repeated call among so many numbers.
+/// The maximum number of calls in a pipeline. Redis recognizes a repeated call among the last 256 numbers.
 const PIPELINE_CALLS: usize = 256;
 const PIPELINE_BYTES: usize = 256 * 1024;
 /// The greatest number of items that one call appends.
@@ -110,7 +110,7 @@ impl<O> Batch<O> {
     }
 
     /// The connection has ended. Messages and changes stay, because Redis recognizes them; all other calls end, because
-    /// their requesters state everything anew.
+    /// their requesters state everything again.
     pub fn lost(&mut self) -> Vec<Outcome<O>> {
         (self.is_connected, self.is_probing) = (false, true);
         (self.held_until, self.settling_since) = (None, None);
