@@ -30,7 +30,7 @@ const PURE: [&str; 9] = [
 ];
 
 /// The files in these folders that name actix: the actors, their messages and the handles to them.
-const ACTORS: [&str; 16] = [
+const ACTORS: [&str; 17] = [
     "broker/batched_mailbox.rs",
     "broker/channel/messages.rs",
     "broker/channel/mod.rs",
@@ -40,6 +40,7 @@ const ACTORS: [&str; 16] = [
     "broker/hub/handle.rs",
     "broker/hub/messages.rs",
     "broker/hub/mod.rs",
+    "broker/marking.rs",
     "broker/private_messages/mod.rs",
     "broker/registry/cluster_events.rs",
     "broker/registry/cluster_posts.rs",

@@ -3,6 +3,7 @@
 pub(crate) mod handle;
 pub(crate) mod requests;
 pub(crate) mod drain;
+pub(crate) mod marking;
 pub(crate) mod registry;
 pub(crate) mod private_messages;
 pub(crate) mod receipts;

@@ -86,7 +86,7 @@ impl World {
                 self.close_by_hub(index, key, why.reason);
                 return true;
             }
-            ToHub::Drain | ToHub::OrderedClose(..) => return true,
+            ToHub::Drain | ToHub::OrderedClose(..) | ToHub::Mark(_) => return true,
             // This server decides by itself.
             ToHub::BeginLife(_) | ToHub::Renew(..) | ToHub::RenewPrivate(..) => return true,
         };

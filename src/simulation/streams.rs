@@ -80,7 +80,7 @@ impl World {
                 // event may have displaced one.
                 self.account.excuse_displaced(conn, id, state.position().offset, kept);
             }
-            Some(ToChannel::OrderedClose(_)) => {}
+            Some(ToChannel::OrderedClose(_) | ToChannel::Mark(_)) => {}
             Some(ToChannel::Detach(conn, cursor)) => {
                 self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = false);
                 state.detach(conn, cursor);
@@ -167,7 +167,9 @@ impl World {
                 }
                 state.close(user, conn, last);
             }
-            ToPrivateMessages::OrderedClose(_) | ToPrivateMessages::Recheck(..) => {}
+            ToPrivateMessages::OrderedClose(_)
+            | ToPrivateMessages::Mark(_)
+            | ToPrivateMessages::Recheck(..) => {}
             // This server decides by itself.
             ToPrivateMessages::Apply(..)
             | ToPrivateMessages::Load(..)

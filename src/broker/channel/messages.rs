@@ -4,6 +4,7 @@ use super::decisions::{ChannelCopy, Decision};
 use super::summary::Summary;
 use super::{Channel, HubSenders};
 use crate::broker::hub::messages::{Attaching, ToHub};
+use crate::broker::marking::MarkPassage;
 use crate::broker::receipts::{ReceiptSlot, StreamReceipt};
 use crate::broker::registry::cluster::departure::Departure;
 use crate::broker::registry::cluster::peers::MovedPlace;
@@ -74,6 +75,8 @@ pub enum ToChannel {
     Load(Box<ChannelCopy>),
     /// Some members' sessions must close after everything published so far. The channel only drops the value.
     OrderedClose(Arc<OrderedClose>),
+    /// A delivery mark passes. The channel only drops the value.
+    Mark(Arc<MarkPassage>),
 }
 
 impl ToChannel {

@@ -13,6 +13,7 @@ use super::batched_mailbox::MailboxSender;
 use super::engine::link::LinkHandle;
 use super::hub::Hub;
 use super::hub::messages::ToHub;
+use super::marking::Marking;
 use super::receipts::Receipt;
 use crate::protocol::ids::{HubId, ServerEpoch};
 use crate::protocol::time::Timestamp;
@@ -74,6 +75,11 @@ impl HubSenders {
     /// Tells all hubs the life of the server that stamps belong to.
     pub fn begin_life(&self, server: ServerEpoch) {
         self.0.iter().for_each(|hub| hub.send(ToHub::BeginLife(server)));
+    }
+
+    /// Sends a delivery mark to all hubs.
+    pub fn mark(&self, marking: &Arc<Marking>) {
+        self.0.iter().for_each(|hub| hub.send(ToHub::Mark(marking.clone())));
     }
 
     /// Sends commands to hubs, and adds the bytes of their frames to the in-flight counter. Returns these bytes.
@@ -265,6 +271,7 @@ impl Handler<ToChannel> for Channel {
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
+            ToChannel::Mark(passage) => return drop(passage),
             ToChannel::Join { conn, user, location } => state.join(conn, user, location, &now, effects),
             ToChannel::Leave(conn, _) => state.leave(conn, &now, effects),
             ToChannel::Attach { conn, user, location, attaching } => {

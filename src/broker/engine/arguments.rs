@@ -140,7 +140,9 @@ impl Call {
                 head.each(rows, |all, row| all.text(&row.conn).text(row.generation).bytes(&row.data))
             }
             Self::End { rows } => head.each(rows, |all, (conn, generation)| all.text(conn).text(generation)),
-            Self::Mark { data } => head.bytes(data),
+            Self::Mark { delivered, laggards } => head
+                .text(delivered.0)
+                .each(laggards, |all, laggard| all.text(&laggard.conn).bytes(&laggard.received)),
             Self::SetBlock { user, record, until_ms } => head.text(user).bytes(record).text(until_ms),
             Self::Blocks { cursor } | Self::Channels { cursor } => head.text(cursor),
         }

@@ -130,6 +130,14 @@ pub struct RowUpdate {
     pub data: Vec<u8>,
 }
 
+/// A connection to whose session not everything was delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Laggard {
+    pub conn: String,
+    /// How far it has received its streams.
+    pub received: Vec<u8>,
+}
+
 /// A call of a script. Its source describes the reply. Scripts that change something reply with the status `FENCED` if Redis
 /// does not know the node, and with `SETTLING` as long as nodes have not reported what they saw before a failover.
 #[derive(Clone, Debug)]
@@ -255,7 +263,9 @@ pub enum Call {
     },
     /// Stores how far the node has delivered.
     Mark {
-        data: Vec<u8>,
+        /// Everything up to this stamp was delivered, but to the laggards.
+        delivered: Stamp,
+        laggards: Vec<Laggard>,
     },
     SetBlock {
         user: String,

@@ -33,6 +33,15 @@ impl ConnectionRow {
     }
 }
 
+/// What the last owner of a connection had delivered, for a connection that had a session then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerMark {
+    /// Everything up to this stamp.
+    pub delivered: Stamp,
+    /// How far the connection had received its streams, if it had not received everything.
+    pub received: Option<Vec<u8>>,
+}
+
 /// What became of a claim, or of an attempt to take a connection over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
@@ -41,12 +50,7 @@ pub enum Ownership {
     /// The connection was the node's before.
     Own { generation: u64 },
     /// The connection belongs to the node now.
-    Taken {
-        generation: u64,
-        data: Vec<u8>,
-        /// How far the dead owner had delivered, and the stamp of that mark.
-        mark: Option<(Stamp, Vec<u8>)>,
-    },
+    Taken { generation: u64, data: Vec<u8>, mark: Option<OwnerMark> },
     /// Another node is the owner, and alive.
     Other { owner: NodeNumber, generation: u64, data: Vec<u8> },
     /// Owner and generation are no longer those of the call.
@@ -84,11 +88,14 @@ impl Ownership {
     }
 }
 
-fn read_mark(mark: Option<&Reply>) -> Option<Option<(Stamp, Vec<u8>)>> {
+fn read_mark(mark: Option<&Reply>) -> Option<Option<OwnerMark>> {
     match mark {
         None | Some(Reply::Nil) => Some(None),
         Some(Reply::List(parts)) => match parts.as_slice() {
-            [stamp, mark] => Some(Some((Stamp(stamp.number()?), mark.bytes()?.to_vec()))),
+            [delivered, received] => Some(Some(OwnerMark {
+                delivered: Stamp(delivered.number()?),
+                received: Some(received.bytes()?.to_vec()).filter(|received| !received.is_empty()),
+            })),
             _ => None,
         },
         Some(_) => None,
@@ -108,13 +115,17 @@ mod tests {
         let seven = || Reply::Number(7);
         let data = || Reply::Bytes(b"data".to_vec());
         let mark = Reply::List(vec![Reply::Number(9), Reply::Bytes(b"mark".to_vec())]);
+        let empty = Reply::List(vec![Reply::Number(9), Reply::Bytes(Vec::new())]);
+        let of_others = Some(OwnerMark { delivered: Stamp(9), received: None });
+        let of_laggard = Some(OwnerMark { delivered: Stamp(9), received: Some(b"mark".to_vec()) });
         let taken = |mark| Ownership::Taken { generation: 7, data: b"data".to_vec(), mark };
         let cases = [
             (list("NEW", &[seven()]), Ownership::New { generation: 7 }),
             (list("OWN", &[seven()]), Ownership::Own { generation: 7 }),
             (list("TAKEN", &[seven(), data()]), taken(None)),
             (list("TAKEN", &[seven(), data(), Reply::Nil]), taken(None)),
-            (list("TAKEN", &[seven(), data(), mark]), taken(Some((Stamp(9), b"mark".to_vec())))),
+            (list("TAKEN", &[seven(), data(), mark]), taken(of_laggard)),
+            (list("TAKEN", &[seven(), data(), empty]), taken(of_others)),
             (list("CHANGED", &[seven(), seven()]), Ownership::Changed { owner: 7, generation: 7 }),
             (
                 list("OTHER", &[seven(), seven(), data()]),

@@ -60,6 +60,7 @@ impl HubHandle {
             wheel: RefCell::new(super::timers::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
             pending_closes: RefCell::default(),
+            pending_marks: RefCell::default(),
             due: RefCell::default(),
             clock: Clock::start(Duration::from_millis(TICK_MS)),
             started: Instant::now(),

@@ -3,6 +3,7 @@
 use super::Hub;
 use super::slot::SessionSlot;
 use crate::broker::channel::buffer::Place;
+use crate::broker::marking::Marking;
 use crate::broker::recovery::{Resume, Verdict};
 use crate::broker::requests::Ending;
 use crate::protocol::frame::Frame;
@@ -109,6 +110,8 @@ pub enum ToHub {
     Release(SlotKey, Ending),
     /// Closes these sessions after the pending frames.
     OrderedClose(Vec<SlotKey>, CloseReason),
+    /// Everything up to the stamp of this mark has been sent to the hub, which adds its laggards and drops it.
+    Mark(Arc<Marking>),
     /// Stamps belong to this life of the server from now on.
     BeginLife(ServerEpoch),
     /// Closes all sessions now, because the server shuts down.

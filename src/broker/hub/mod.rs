@@ -8,6 +8,7 @@ pub(crate) mod handle;
 pub(crate) mod fanout;
 mod catch_up;
 mod group;
+mod laggards;
 mod memberships;
 mod slot;
 pub(crate) mod table;
@@ -22,6 +23,7 @@ mod delivery_tests;
 mod harness;
 
 use super::batched_mailbox::{Batch, FlushMailbox};
+use super::marking::Marking;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::protocol::ids::SlotKey;
@@ -62,6 +64,8 @@ struct HubShared {
     work: Notify,
     /// Sessions to close, each list after a round of the fan-out.
     pending_closes: RefCell<VecDeque<(u64, Vec<SlotKey>, CloseReason)>>,
+    /// Delivery marks, each after a round of the fan-out.
+    pending_marks: RefCell<VecDeque<(u64, Arc<Marking>)>>,
     /// Sessions whose heartbeat, ping or timeout is due.
     due: RefCell<VecDeque<SlotKey>>,
     clock: Clock,
@@ -163,6 +167,7 @@ impl HubShared {
             self.apply_result(key, pushed);
         }
         let all_are_closed = self.close_drained();
+        self.report_laggards();
         let is_idle = self.fanout.borrow().is_idle() && all_are_closed;
         !is_idle || self.table.borrow().has_unfinished() || !self.due.borrow().is_empty()
     }
@@ -184,6 +189,16 @@ impl HubShared {
         let round = self.fanout.borrow().next_round();
         self.pending_closes.borrow_mut().push_back((round, keys, reason));
         self.work.notify_one();
+    }
+
+    /// Adds the laggards to the marks that everything before them has left.
+    fn report_laggards(&self) {
+        let mut pending = self.pending_marks.borrow_mut();
+        while pending.front().is_some_and(|(round, _)| self.fanout.borrow().is_past(*round)) {
+            let reached = pending.pop_front();
+            let marking = reached.iter().map(|(_, marking)| marking);
+            marking.for_each(|marking| marking.collect(|found| self.table.borrow().add_laggards(found)));
+        }
     }
 
     /// Closes sessions whose pending frames are delivered, a limited number per turn. True when no such session is
@@ -256,6 +271,11 @@ impl Hub {
             }
             ToHub::Release(key, why) => shared.close_with(key, why.reason, why.text.as_deref()),
             ToHub::OrderedClose(keys, reason) => shared.close_after_pending(keys, reason),
+            ToHub::Mark(marking) => {
+                let round = shared.fanout.borrow().next_round();
+                shared.pending_marks.borrow_mut().push_back((round, marking));
+                shared.work.notify_one();
+            }
             ToHub::Renew(channel, position) => shared.table.borrow_mut().renew(channel, position),
             ToHub::RenewPrivate(key, epoch) => {
                 if shared.table.borrow_mut().renew_private(key, epoch) {

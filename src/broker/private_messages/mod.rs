@@ -6,6 +6,7 @@ pub(crate) mod state;
 use super::channel::HubSenders;
 use super::channel::messages::OrderedClose;
 use super::hub::messages::Attaching;
+use super::marking::MarkPassage;
 use super::receipts::{PrivateReceiptSlot, Receipt, ReceiptSlot, StreamReceipt};
 use crate::broker::registry::cluster::departure::Departure;
 use crate::broker::registry::cluster::peers::MovedPlace;
@@ -50,6 +51,8 @@ pub enum ToPrivateMessages {
     Forget(UserId),
     /// Sessions must close after everything posted so far. The actor only drops the value.
     OrderedClose(Arc<OrderedClose>),
+    /// A delivery mark passes. The actor only drops the value.
+    Mark(Arc<MarkPassage>),
 }
 
 impl ToPrivateMessages {
@@ -106,6 +109,7 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToPrivateMessages::OrderedClose(ordered_close) => drop(ordered_close),
+            ToPrivateMessages::Mark(passage) => drop(passage),
             ToPrivateMessages::Open(user, conn) => state.open(user, conn),
             ToPrivateMessages::Close(user, conn, last) => state.close(user, conn, last),
             ToPrivateMessages::Attach(user, conn, location, attaching) => {

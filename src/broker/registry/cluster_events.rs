@@ -3,16 +3,18 @@
 use super::Registry;
 use super::cluster::user_record::UserRecord;
 use super::cluster::{ToLink, Waiter};
-use crate::broker::channel::messages::ChannelRef;
+use crate::broker::channel::messages::{ChannelRef, ToChannel};
 use crate::broker::engine::call::ChannelRecord as ChannelToOpen;
 use crate::broker::engine::link::FromEngine;
+use crate::broker::marking::{Marked, Marking};
+use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::requests::{
     Connect, ConnectRefused, Requester, StateRefused, Subscribe, SubscribeRefused, TokenGrantRefused,
 };
-use crate::protocol::ids::ServerEpoch;
+use crate::protocol::ids::{ChannelId, ServerEpoch, Stamp};
 use crate::protocol::settings::ChannelConfig;
 use crate::protocol::state::StateMap;
-use actix::{Context, Handler};
+use actix::{AsyncContext, Context, Handler};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -36,6 +38,23 @@ impl Registry {
         let life = life_of(store);
         if self.life.replace(life) != Some(life) {
             self.parts.hubs.begin_life(life);
+        }
+    }
+
+    /// Sends a delivery mark behind everything that the streams have received.
+    fn pass_mark(&self, stamp: Stamp, channels: Vec<ChannelId>, context: &Context<Self>) {
+        let passage = Marking::begin(stamp, context.address().recipient(), self.parts.hubs.clone());
+        for channel in channels {
+            self.send_to_channel(channel, ToChannel::Mark(passage.clone()));
+        }
+        self.send_to_private_messages(ToPrivateMessages::Mark(passage));
+    }
+
+    /// Stores everything about the connections, because the node stops.
+    pub fn store_rows(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.store_all_rows(&self.parts.state);
+            self.flush_to_link();
         }
     }
 
@@ -166,6 +185,7 @@ impl Handler<FromEngine> for Registry {
         let now = self.now_ms();
         let (Some(cluster), state) = (&mut self.cluster, &mut self.parts.state) else { return };
         state.arrived_at = now;
+        let mut mark = None;
         match event {
             FromEngine::Joined { node, store, term, is_same_node, .. } => {
                 cluster.joined(node, term, is_same_node, state, now, &mut self.effects);
@@ -174,15 +194,27 @@ impl Handler<FromEngine> for Registry {
             FromEngine::Mail(payload) => cluster.mail(&payload, state, now, &mut self.effects),
             FromEngine::Reply(ticket, reply) => cluster.replied(ticket, reply, state, now, &mut self.effects),
             FromEngine::Stamp { stamp, store } => {
-                let in_flight = &self.parts.in_flight;
-                let is_idle = in_flight.hub_bytes.get() == 0 && in_flight.queued_frames.get() == 0;
-                cluster.beat(stamp, is_idle, state);
+                mark = cluster.begin_mark(stamp, state).map(|channels| (stamp, channels));
                 self.begin_life(&store);
             }
             FromEngine::Lost => cluster.lost(),
         }
         self.handle_posts(context);
         self.apply();
+        if let Some((stamp, channels)) = mark {
+            self.pass_mark(stamp, channels, context);
+        }
+        self.end_turn(context);
+    }
+}
+
+impl Handler<Marked> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Marked { stamp, laggards }: Marked, context: &mut Context<Self>) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.marked(stamp, laggards, &self.parts.state);
+        }
         self.end_turn(context);
     }
 }

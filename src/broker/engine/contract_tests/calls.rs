@@ -1,8 +1,8 @@
 //! Random calls: of old and unknown nodes, with repeated numbers, in several terms, with a clock that moves.
 
 use super::super::call::{
-    Call, ChannelRecord, Count, EngineConstants, Item, NodeNumber, Retention, RowUpdate, ScriptSettings,
-    Sender,
+    Call, ChannelRecord, Count, EngineConstants, Item, Laggard, NodeNumber, Retention, RowUpdate,
+    ScriptSettings, Sender,
 };
 use super::super::record::{MemberView, Record};
 use super::lives::{beginning, failover};
@@ -214,7 +214,11 @@ fn of_rows() -> impl Strategy<Value = Call> {
         2 => conn().prop_map(|conn| Call::Find { conn }),
         3 => vec(update, 0..3).prop_map(|rows| Call::Store { rows }),
         1 => vec((conn(), drawn()), 0..3).prop_map(|rows| Call::End { rows }),
-        3 => bytes().prop_map(|data| Call::Mark { data }),
+        3 => (0_u64..9, vec((conn(), bytes()), 0..3)).prop_map(|(stamp, laggards)| {
+            let laggard = |(conn, received)| Laggard { conn, received };
+            let laggards = laggards.into_iter().map(laggard).collect();
+            Call::Mark { delivered: Stamp(stamp), laggards }
+        }),
     ]
 }
 

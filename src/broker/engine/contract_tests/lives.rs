@@ -1,7 +1,8 @@
 //! Series of calls that random calls seldom are: how a cluster begins, fails over, loses a node.
 
 use super::super::call::{
-    Call, ChannelRecord, Count, EngineConstants, NodeNumber, Retention, RowUpdate, ScriptSettings, Sender,
+    Call, ChannelRecord, Count, EngineConstants, Laggard, NodeNumber, Retention, RowUpdate, ScriptSettings,
+    Sender,
 };
 use super::super::record::MemberView;
 use super::calls::{NODES, Step, stream, text};
@@ -47,7 +48,10 @@ pub fn failover(settings: EngineConstants) -> impl Strategy<Value = Vec<Step>> {
             let claim = |node, data: &[u8]| {
                 step(node, 1, Call::Claim { conn: "1".into(), user: "x".into(), data: data.to_vec() })
             };
-            let marks = [b"m", b"n"].map(|mark| step(NODES[1], 1, Call::Mark { data: mark.to_vec() }));
+            let marks = [b"m", b"n"].map(|received| {
+                let laggards = vec![Laggard { conn: "1".into(), received: received.to_vec() }];
+                step(NODES[1], 1, Call::Mark { delivered: Stamp(7), laggards })
+            });
             let before = std::iter::once(claim(NODES[1], b"1")).chain(marks).chain([adopt]);
             let after = [report].into_iter().chain(sweeps).chain([claim(NODES[0], b"0")]);
             before.chain(reports).chain(beats).chain(after).collect()

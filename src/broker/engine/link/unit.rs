@@ -77,7 +77,9 @@ pub fn size(call: &Call) -> usize {
             Call::Take { conn, .. } | Call::Find { conn } => conn.len(),
             Call::Store { rows } => rows.iter().map(|row| OVERHEAD + row.conn.len() + row.data.len()).sum(),
             Call::End { rows } => rows.iter().map(|(conn, _)| OVERHEAD + conn.len()).sum(),
-            Call::Mark { data } => data.len(),
+            Call::Mark { laggards, .. } => {
+                laggards.iter().map(|laggard| OVERHEAD + laggard.conn.len() + laggard.received.len()).sum()
+            }
             Call::SetBlock { user, record, .. } => user.len() + record.len(),
             Call::Sweep { .. } | Call::Nodes | Call::Expire | Call::Blocks { .. } | Call::Channels { .. } => {
                 0

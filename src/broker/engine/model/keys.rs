@@ -1,7 +1,7 @@
 //! The model in the form of the keys that Redis stores.
 
 use super::streams::is_channel;
-use super::{Marks, Member, Model, Row, Stream, Term, field};
+use super::{Mark, Member, Model, Row, Stream, Term, field};
 use crate::broker::engine::call::NodeNumber;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub type Keys = BTreeMap<String, Stored>;
 
 /// Whether Redis itself removes a key after a while.
 pub fn is_temporary(key: &str) -> bool {
-    ["seq:", "key:", "mark:"].iter().any(|kind| key.starts_with(kind))
+    ["seq:", "key:", "mark:", "mark_before:"].iter().any(|kind| key.starts_with(kind))
 }
 
 fn hash<F: Into<Vec<u8>>, V: Into<Vec<u8>>>(fields: impl IntoIterator<Item = (F, V)>) -> Stored {
@@ -112,10 +112,11 @@ impl Row {
     }
 }
 
-impl Marks {
+impl Mark {
     fn stored(&self) -> Stored {
-        let stamps = [self.last.0, self.before.0].map(u64::to_le_bytes).concat();
-        Stored::Text([&stamps, &field(&self.before.1)[..], &self.last.1].concat())
+        let laggards = self.laggards.iter().map(|(conn, received)| (format!("k{conn}"), received.clone()));
+        let delivered = ("delivered".to_owned(), self.delivered.to_string().into_bytes());
+        hash(laggards.chain([delivered]))
     }
 }
 
@@ -132,7 +133,11 @@ impl Model {
         let due = self.expiry.iter().map(|(item, due)| (item.clone().into_bytes(), *due));
         keys.insert("expiry".into(), Stored::Scores(due.collect()));
         keys.extend(self.rows.iter().map(|(conn, row)| (format!("conn:{conn}"), row.stored())));
-        keys.extend(self.marks.iter().map(|(node, marks)| (format!("mark:{node}"), marks.stored())));
+        for (node, marks) in &self.marks {
+            let named = [("mark", &marks.last), ("mark_before", &marks.before)].into_iter();
+            let stored = named.filter_map(|(name, mark)| Some((name, mark.as_ref()?.stored())));
+            keys.extend(stored.map(|(name, stored)| (format!("{name}:{node}"), stored)));
+        }
         keys.insert(
             "blocks".into(),
             hash(self.blocks.iter().map(|(user, block)| (user.as_str(), block.clone()))),

@@ -109,11 +109,18 @@ struct Row {
     last_owner: Option<NodeNumber>,
 }
 
-/// The last two marks of a node. The earlier one has the stamp 0 if there was none.
+/// How far a node has delivered.
+#[derive(Clone, Debug)]
+struct Mark {
+    delivered: u64,
+    laggards: BTreeMap<String, Vec<u8>>,
+}
+
+/// The last two marks of a node.
 #[derive(Clone, Debug, Default)]
 struct Marks {
-    last: (u64, Vec<u8>),
-    before: (u64, Vec<u8>),
+    last: Option<Mark>,
+    before: Option<Mark>,
 }
 
 /// A partition of Redis.
@@ -249,7 +256,7 @@ impl Model {
             Call::End { rows } => {
                 flags(rows.iter().map(|(conn, generation)| self.end(conn, *generation)).collect())
             }
-            Call::Mark { data } => self.mark(data),
+            Call::Mark { delivered, laggards } => self.mark(delivered.0, laggards),
             Call::SetBlock { user, record, until_ms } => self.set_block(user, record, *until_ms),
             Call::Unblock { user } => number(self.remove_block(user)),
             Call::Blocks { .. } => {

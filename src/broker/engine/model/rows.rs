@@ -1,7 +1,7 @@
 //! Rows of connections, marks and blocks of the model.
 
-use super::{Marks, Model, NodeState, Reply, Row, bytes, field, number, status};
-use crate::broker::engine::call::NodeNumber;
+use super::{Mark, Model, NodeState, Reply, Row, bytes, field, number, status};
+use crate::broker::engine::call::{Laggard, NodeNumber};
 use crate::broker::engine::record::Record;
 
 impl Model {
@@ -39,9 +39,10 @@ impl Model {
             return Reply::List(vec![bytes("OTHER"), owner, generation, bytes(row.data)]);
         }
         let last_owner = if row.owner == 0 { row.last_owner.unwrap() } else { row.owner };
-        let mark = self.marks.get(&last_owner).filter(|marks| marks.before.0 > 0);
-        let mark = mark.map_or(Reply::Nil, |Marks { before: (stamp, mark), .. }| {
-            Reply::List(vec![number(*stamp), bytes(mark)])
+        let mark = self.marks.get(&last_owner).and_then(|marks| marks.before.as_ref());
+        let mark = mark.map_or(Reply::Nil, |mark| {
+            let received = mark.laggards.get(conn).cloned().unwrap_or_default();
+            Reply::List(vec![number(mark.delivered), bytes(received)])
         });
         Reply::List(vec![bytes("TAKEN"), number(self.own_row(conn)), bytes(row.data), mark])
     }
@@ -94,11 +95,12 @@ impl Model {
         self.expiry.insert(format!("k{conn}"), due);
     }
 
-    pub(super) fn mark(&mut self, data: &[u8]) -> Reply {
-        let stamp = self.next_stamp();
+    pub(super) fn mark(&mut self, delivered: u64, laggards: &[Laggard]) -> Reply {
+        let laggards = laggards.iter().map(|laggard| (laggard.conn.clone(), laggard.received.clone()));
+        let mark = Mark { delivered, laggards: laggards.collect() };
         let marks = self.marks.entry(self.sender.node).or_default();
-        marks.before = std::mem::replace(&mut marks.last, (stamp, data.to_vec()));
-        number(stamp)
+        marks.before = marks.last.replace(mark).or(marks.before.take());
+        status("OK")
     }
 
     pub(super) fn set_block(&mut self, user: &str, record: &[u8], until_ms: u64) -> Reply {

@@ -1,8 +1,9 @@
 -- Makes the node the owner of a connection that is new, its own, or without a living owner.
 -- ARGV: connection, user, data.
 -- Returns one of: NEW, generation; FOREIGN, if the connection belongs to another user; OWN, generation, after the data has
--- been replaced; OTHER, owner, generation, data, if another node is the owner; TAKEN, generation, data, and nil or the
--- delivery mark of the last owner: stamp, mark.
+-- been replaced; OTHER, owner, generation, data, if another node is the owner; TAKEN, generation, data, and nil or what the
+-- mark of the last owner states: the stamp up to which it had delivered everything, and how far the connection had received
+-- its streams, or '' if it was no laggard.
 
 local refused = refusal()
 if refused then return refused end
@@ -11,10 +12,8 @@ local conn, user, data = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
 
 -- The mark before the last one: what the node had delivered then has had the time to arrive.
 local function mark_of(owner)
-  local stored = redis.call('GET', prefix .. 'mark:' .. owner)
-  if not stored then return false end
-  local _, stamp, length = struct.unpack('<I8I8I4', stored)
-  return stamp > 0 and { stamp, string.sub(stored, 21, 20 + length) }
+  local values = redis.call('HMGET', prefix .. 'mark_before:' .. owner, 'delivered', 'k' .. conn)
+  return values[1] and { tonumber(values[1]), values[2] or '' }
 end
 
 local row = find_row(conn)

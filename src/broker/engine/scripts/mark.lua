@@ -1,20 +1,18 @@
 -- Stores how far the node has delivered, and keeps its mark before this one.
--- ARGV: mark.
--- Returns the stamp of the mark.
+-- ARGV: the stamp up to which everything was delivered, then for each connection to which something was not: its id, how far
+-- it has received its streams.
 
 local refused = refusal()
 if refused then return refused end
 
 local MORE_MS = 60000
-local key = prefix .. 'mark:' .. node
-local function last_mark()
-  local stored = redis.call('GET', key)
-  if not stored then return 0, '' end
-  local stamp, _, length = struct.unpack('<I8I8I4', stored)
-  return stamp, string.sub(stored, 21 + length)
+local last, before = prefix .. 'mark:' .. node, prefix .. 'mark_before:' .. node
+if redis.call('EXISTS', last) == 1 then redis.call('RENAME', last, before) end
+local fields = { 'delivered', ARGV[FIRST] }
+for i = FIRST + 1, #ARGV, 2 do
+  table.insert(fields, 'k' .. ARGV[i])
+  table.insert(fields, ARGV[i + 1])
 end
-
-local stamp, last_stamp, last = next_stamp(), last_mark()
-redis.call('SET', key, struct.pack('<I8I8', stamp, last_stamp) .. text(last) .. ARGV[FIRST], 'PX', grace_ms + MORE_MS)
-finish()
-return stamp
+redis.call('HSET', last, unpack(fields))
+redis.call('PEXPIRE', last, grace_ms + MORE_MS)
+return OK

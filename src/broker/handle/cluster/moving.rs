@@ -9,7 +9,6 @@ use crate::broker::registry::cluster::peers::{Answer, MovedConnection, Question}
 use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::http_error::Refusal;
-use crate::protocol::ids::Stamp;
 use crate::protocol::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,15 +92,16 @@ impl ClusterRequest<'_> {
         }
         let call = Call::Claim { conn: conn_id.to_string(), user: row.user.clone(), data: row.data.clone() };
         let reply = self.link.call(call).await?;
-        let (generation, delivered) = match Ownership::read(&reply).ok_or_else(malformed_row)? {
-            Ownership::Taken { generation, mark, .. } => (generation, delivered_stamp(mark)),
+        let (generation, data, mark) = match Ownership::read(&reply).ok_or_else(malformed_row)? {
+            // The owner may have stored the row once more before it ended.
+            Ownership::Taken { generation, data, mark } => (generation, data, mark),
             // A request has created the row and then failed.
-            Ownership::Own { generation } => (generation, Stamp::default()),
+            Ownership::Own { generation } => (generation, row.data, None),
             _ => return Ok(Brought::Moved),
         };
-        let data = RowData::read(&row.data).unwrap_or_default();
+        let data = RowData::read(&data).unwrap_or_default();
         let now_unix = Timestamp::now().unix_ms() / 1_000;
-        let moved = data.moved(conn_id, row.user, delivered, now_unix);
+        let moved = data.moved(conn_id, row.user, mark, now_unix);
         self.adopt(moved, generation).await?;
         Ok(Brought::Yes)
     }
@@ -133,12 +133,6 @@ impl ClusterRequest<'_> {
     pub(super) async fn is_this_node(&self, node: NodeNumber) -> Result<bool, Refusal> {
         self.broker.ask(move |registry, _| registry.node() == Some(node)).await
     }
-}
-
-/// Up to which stamp the dead owner had delivered everything.
-fn delivered_stamp(mark: Option<(Stamp, Vec<u8>)>) -> Stamp {
-    let bytes = mark.and_then(|(_, bytes)| bytes.first_chunk().copied());
-    Stamp(bytes.map_or(0, u64::from_le_bytes))
 }
 
 pub(super) fn malformed_row() -> EngineError {

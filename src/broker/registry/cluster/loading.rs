@@ -92,7 +92,12 @@ impl Cluster {
     /// The connection to Redis broke. Nothing is answered until the node has joined again.
     pub fn lost(&mut self) {
         self.is_joined = false;
-        self.awaited.clear();
+        for (_, awaited) in std::mem::take(&mut self.awaited) {
+            if let Awaited::Rows(keys) = awaited {
+                keys.into_iter().for_each(|key| self.rows.mark(key));
+            }
+        }
+        self.marks.lost();
         self.reloading = None;
         self.loading_blocks = None;
         self.counts.fail(&EngineError::Unavailable);
@@ -151,6 +156,7 @@ impl Cluster {
         match self.awaited.remove(&ticket) {
             Some(Awaited::Claim(key)) => self.claimed(key, reply, state, effects),
             Some(Awaited::Blocks) => self.blocks_arrived(reply, state, now),
+            Some(Awaited::Rows(keys)) => self.rows_stored(ticket, keys, reply.is_ok()),
             Some(Awaited::Set) => self.counts.replied(reply.map(|_| ())),
             Some(Awaited::Load(key)) => {
                 let loaded = match self.read_part(&key, reply, Awaited::Load) {

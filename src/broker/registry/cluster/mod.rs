@@ -9,6 +9,7 @@ mod counts;
 pub mod departure;
 mod followed;
 mod loading;
+mod marks;
 mod moving;
 pub mod peers;
 pub mod rows;
@@ -22,11 +23,12 @@ use crate::broker::engine::error::EngineError;
 use crate::broker::engine::link::seen::Seen;
 use crate::broker::engine::record::MemberView;
 use crate::broker::private_messages::ToPrivateMessages;
-use crate::protocol::ids::{ChannelId, ConnKey, Stamp, UserId};
+use crate::protocol::ids::{ChannelId, ConnKey, Offset, UserId};
 pub use counts::Waiter;
 use counts::{CountedPair, Counts};
 use followed::FollowedStreams;
 use loading::Reloading;
+use marks::Marks;
 use moving::Moving;
 use peers::Questions;
 use rows::Rows;
@@ -48,6 +50,8 @@ enum Awaited {
     Set,
     /// A part of the blocks of users.
     Blocks,
+    /// Rows were stored.
+    Rows(Vec<ConnKey>),
     /// The row of a connection, under another number of this node.
     Claim(ConnKey),
 }
@@ -78,8 +82,7 @@ pub struct Cluster {
     restating: Option<u64>,
     node: NodeNumber,
     loading_blocks: Option<LoadingBlocks>,
-    /// The stamp of the last beat.
-    last_beat: Stamp,
+    pub marks: Marks,
     outbox: Vec<ToLink>,
     /// What this node has seen of the streams, for the case that Redis loses it.
     seen: Arc<Seen>,
@@ -111,6 +114,9 @@ impl Cluster {
     /// Observes an effect of a request before it is applied: members come and go, and what this node counts changes.
     pub fn observe(&mut self, effect: &Effect, state: &RegistryState, now: u64) {
         self.observe_row(effect, state);
+        if let Effect::Channel(id, _) = effect {
+            self.marks.touched(*id);
+        }
         let (stream, user, members) = match effect {
             Effect::Channel(id, ToChannel::Join { user, .. }) => (Some(*id), user.id, 1),
             Effect::Channel(id, ToChannel::Leave(_, user)) => (Some(*id), *user, -1),
@@ -135,31 +141,39 @@ impl Cluster {
 
     fn observe_row(&mut self, effect: &Effect, state: &RegistryState) {
         match effect {
-            Effect::Channel(_, ToChannel::Join { conn, .. } | ToChannel::Leave(conn, _)) => {
-                self.rows.mark(*conn)
+            Effect::Channel(id, ToChannel::Join { conn, .. }) => {
+                self.rows.added(*conn, *id, state.stamps.latest());
             }
+            Effect::Channel(id, ToChannel::Leave(conn, _)) => self.rows.left(*conn, *id),
             Effect::PrivateMessages(ToPrivateMessages::Attach(_, conn, ..)) => {
                 self.rows.attached(*conn, state.stamps.latest());
             }
-            Effect::Channel(id, ToChannel::Detach(conn, Some(cursor))) => {
-                let offset = state.channel(*id).and_then(|record| {
-                    Some(self.streams.get_mut(&channel_key(&record.identity.name))?.offset())
-                });
-                if offset.is_some_and(|offset| *cursor < offset) {
-                    self.rows.note_behind(*conn);
-                }
+            Effect::Channel(id, ToChannel::Detach(conn, cursor)) => {
+                let key = state.channel(*id).map(|record| channel_key(&record.identity.name));
+                self.note_received(*conn, Some(*id), key, *cursor);
             }
             Effect::PrivateMessages(ToPrivateMessages::Detach(user, conn, cursor)) => {
-                let offset = state
-                    .user(*user)
-                    .and_then(|record| Some(self.streams.get_mut(&user_key(&record.view.name))?.offset()));
-                if cursor.is_some_and(|cursor| offset.is_some_and(|offset| cursor < offset)) {
-                    self.rows.note_behind(*conn);
-                }
+                let key = state.user(*user).map(|record| user_key(&record.view.name));
+                self.note_received(*conn, None, key, *cursor);
                 self.rows.detached(*conn, state.stamps.latest());
             }
             Effect::PrivateMessages(ToPrivateMessages::Close(_, conn, _)) => self.rows.end(*conn),
             _ => {}
+        }
+    }
+
+    /// The session of a connection ends, and its client has received a stream up to `cursor`.
+    fn note_received(
+        &mut self,
+        conn: ConnKey,
+        channel: Option<ChannelId>,
+        key: Option<Arc<str>>,
+        cursor: Option<Offset>,
+    ) {
+        let followed = key.and_then(|key| self.streams.get_mut(&key));
+        let offset = followed.map_or(0, |followed| followed.offset());
+        if cursor.is_none_or(|cursor| cursor < offset) {
+            self.rows.note_behind(conn, channel, cursor);
         }
     }
 
@@ -181,7 +195,9 @@ impl Cluster {
     /// This node owns a connection in this generation.
     pub fn own_row(&mut self, conn_id: Uuid, generation: u64, state: &RegistryState) {
         if let Some((key, _)) = state.connection(conn_id) {
-            self.rows.own(key, conn_id, generation, state.stamps.latest());
+            if self.rows.generation(key) != Some(generation) {
+                self.rows.own(key, conn_id, generation, state.stamps.latest());
+            }
             self.rows.mark(key);
         }
     }
@@ -193,8 +209,7 @@ impl Cluster {
         if !self.is_joined {
             return;
         }
-        let calls = self.rows.take_calls(state).into_iter();
-        self.outbox.extend(calls.map(|call| ToLink::Call(call, None)));
+        self.store_rows(state);
         let pairs = self.counts.take();
         if pairs.is_empty() {
             return self.end_restating();
@@ -245,16 +260,20 @@ impl Cluster {
         self.outbox.push(ToLink::Call(call, Some(self.last_ticket)));
     }
 
-    /// A beat: everything up to this stamp has arrived. `is_idle` if nothing waits for a client. Then what had arrived at
-    /// the last beat was delivered, and Redis learns it, for the case that this node dies.
-    pub fn beat(&mut self, stamp: Stamp, is_idle: bool, state: &RegistryState) {
-        if self.reloading.is_some() {
-            return;
+    /// Stores the rows that must be stored now.
+    fn store_rows(&mut self, state: &RegistryState) {
+        self.outbox.extend(self.rows.take_ended().map(|call| ToLink::Call(call, None)));
+        for (keys, call) in self.rows.take_updates(state) {
+            self.call(call, Awaited::Rows(keys));
+            self.marks.rows_sent(self.last_ticket);
         }
-        state.stamps.follow(stamp);
-        let last = std::mem::replace(&mut self.last_beat, stamp);
-        if is_idle && last > Stamp::default() {
-            self.outbox.push(ToLink::Call(Call::Mark { data: last.0.to_le_bytes().to_vec() }, None));
+    }
+
+    /// Everything about the connections must be stored, because the node stops.
+    pub fn store_all_rows(&mut self, state: &RegistryState) {
+        self.rows.mark_all_changed();
+        if self.is_joined {
+            self.store_rows(state);
         }
     }
 }

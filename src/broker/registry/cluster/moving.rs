@@ -3,7 +3,6 @@
 use super::Cluster;
 use super::departure::Departure;
 use super::peers::{Answer, MovedConnection, MovedPlace, Post};
-use super::rows::RowData;
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
@@ -194,6 +193,14 @@ impl Cluster {
         self.raised(moved.conn_id);
         let key = state.adopt(moved, now, effects);
         self.rows.own(key, moved.conn_id, generation, state.stamps.latest());
+        self.rows.place(key, None, moved.private.received);
+        for (name, place) in &moved.channels {
+            let Some(channel) = state.channel_id(name) else { continue };
+            self.rows.place(key, Some(channel), place.received);
+            if place.joined_stamp > moved.born {
+                self.rows.added(key, channel, Stamp(place.joined_stamp));
+            }
+        }
         self.rows.mark(key);
     }
 }
@@ -301,21 +308,5 @@ impl RegistryState {
         let wait = if moved.is_present { self.times.idle } else { self.times.grace };
         self.set_deadline(key, Some(now + wait));
         key
-    }
-
-    /// What the row of a connection contains.
-    pub(super) fn row_data(&self, key: ConnKey, received: Stamp, attached: Stamp) -> Option<RowData> {
-        let connection = self.connections.get(key.index as usize)?;
-        let names = connection.channels.iter().filter_map(|channel| self.channel(*channel));
-        Some(RowData {
-            channels: names.map(|record| record.identity.name.to_string()).collect(),
-            born: connection.born.0,
-            received: received.0,
-            attached: match connection.phase {
-                Phase::Attached(..) | Phase::Releasing(_) => attached.0,
-                _ => 0,
-            },
-            token_expires: self.expiries.unix(key),
-        })
     }
 }

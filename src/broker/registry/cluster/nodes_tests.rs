@@ -13,7 +13,7 @@ use crate::broker::registry::state::ConnectionTimes;
 use crate::broker::requests::Connect;
 use crate::broker::stamps::Stamps;
 use crate::fixtures::{ENCODER, message, time};
-use crate::protocol::ids::Epoch;
+use crate::protocol::ids::{Epoch, Stamp};
 use crate::protocol::settings::ChannelConfig;
 use crate::protocol::websocket::close::CloseReason;
 use proptest::prelude::*;
