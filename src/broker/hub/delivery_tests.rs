@@ -4,9 +4,10 @@ use super::fanout::Fanout;
 use super::harness::{CHANNELS, CONNECTIONS, Harness, joined};
 use super::messages::{CatchUpPart, Stamped, Subscription};
 use super::table::SessionTable;
+use crate::broker::marking::Laggards;
 use crate::fixtures::{ENCODER, message, payload, seen};
 use crate::protocol::frame::Audience;
-use crate::protocol::ids::{ChannelId, HubId, ServerEpoch, SlotKey, Stamp, UserId};
+use crate::protocol::ids::{ChannelId, HubId, ServerEpoch, SlotKey, Stamp, Stream, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{PushResult, QueueCapacity, SendQueue};
 use crate::telemetry::recorder::Outcome;
@@ -182,6 +183,29 @@ fn stamped(offset: u64, number: u128) -> Stamped {
         stamp: Stamp(offset),
         frame: Arc::new(ENCODER.message(&message(number), None, Audience::all()).0),
     }
+}
+
+#[test]
+fn laggards_are_the_sessions_that_have_not_received_everything() {
+    let laggards = |table: &SessionTable| {
+        let mut laggards = Laggards::default();
+        table.add_laggards(&mut laggards);
+        laggards.sessions.pop().map(|session| session.behind)
+    };
+    let name = |channel| Some(joined(channel).name);
+    let (mut table, key, send_queue) = session_in_many_channels(1);
+    assert_eq!(laggards(&table), Some(vec![(name(0), 0)]), "the answer of the poll was not sent");
+    send_queue.clear();
+    assert_eq!(laggards(&table), None);
+    table.push_one(key, Stream::Channel(ChannelId(0)), &stamped(3, 1));
+    assert_eq!(laggards(&table), Some(vec![(name(0), 2)]));
+    drop((table, send_queue));
+
+    let (table, _, _) = session_in_many_channels(1_000);
+    assert!(table.has_unfinished());
+    let behind = laggards(&table).unwrap();
+    assert_eq!(behind.len(), 1_000, "of a catch-up that is not complete, each stream counts");
+    assert!(behind.iter().all(|(_, received)| *received == 0));
 }
 
 #[test]

@@ -289,4 +289,6 @@ impl RegistryState {
 }
 
 #[cfg(test)]
+mod marks_tests;
+#[cfg(test)]
 mod nodes_tests;
