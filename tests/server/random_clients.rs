@@ -302,11 +302,11 @@ impl Client {
             }
         };
         loop {
-            // Everything has arrived when the server answers a ping and nothing arrived before the pong.
-            let before = self.log.len();
+            // What the server has written when nothing is in flight inside it arrives before the pong.
+            let is_at_rest = self.is_at_rest().await;
             socket.ping_until_pong().await;
             assert_eq!(self.process_frames(&mut socket), None, "the socket is open");
-            if self.log.len() == before && self.is_at_rest().await {
+            if is_at_rest {
                 return;
             }
         }

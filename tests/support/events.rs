@@ -46,15 +46,20 @@ pub async fn open(
 }
 
 /// Reads the answer to such a request.
-pub async fn read(mut wire: Wire) -> Result<(Reply, EventReader, EventWriter), Reply> {
-    let head = wire.head().await.expect("the server answers");
+pub async fn read(wire: Wire) -> Result<(Reply, EventReader, EventWriter), Reply> {
+    try_read(wire).await.expect("the server answers")
+}
+
+/// Returns `None` if the server closes the connection before it answers.
+pub async fn try_read(mut wire: Wire) -> Option<Result<(Reply, EventReader, EventWriter), Reply>> {
+    let head = wire.head().await?;
     if head.status != 200 {
-        return Err(head);
+        return Some(Err(head));
     }
     assert_eq!(head.header("content-type"), Some("text/event-stream"));
     assert_eq!(head.header("transfer-encoding"), None, "the end of the connection ends the body");
     let (read, write) = split(wire.into_stream());
-    Ok((head, EventReader(BufReader::new(read)), write))
+    Some(Ok((head, EventReader(BufReader::new(read)), write)))
 }
 
 impl EventReader {
@@ -79,6 +84,11 @@ impl EventReader {
                 _ => panic!("the line {line:?}"),
             }
         }
+    }
+
+    /// Waits until bytes have arrived, or the stream has ended.
+    pub async fn ready(&mut self) {
+        let _ = self.0.fill_buf().await;
     }
 
     /// The next block, which must arrive.

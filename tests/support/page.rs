@@ -14,6 +14,8 @@ pub struct Page {
     pub cursor: Option<String>,
     /// The texts of messages, and the types of other frames.
     pub frames: Vec<String>,
+    /// The users that joined and parted, as `news ann joined`.
+    pub presence: Vec<String>,
     pub announced: Vec<Value>,
     /// Frames that it had already.
     pub repeated: usize,
@@ -43,7 +45,8 @@ impl Page {
         }
     }
 
-    fn take(&mut self, element: Value) {
+    /// Takes an element.
+    pub fn take(&mut self, element: Value) {
         match element["type"].as_str().unwrap() {
             "attached" => {
                 for (name, of) in element["streams"].as_object().unwrap() {
@@ -68,6 +71,10 @@ impl Page {
                 if before.is_some_and(|before| before.parse::<u64>().unwrap() >= offset) {
                     self.repeated += 1;
                     return;
+                }
+                if kind == "presence" {
+                    let [user, action] = [&element["user"], &element["message"]["action"]].map(Value::as_str);
+                    self.presence.push(format!("{name} {} {}", user.unwrap(), action.unwrap()));
                 }
                 self.positions.insert(name, format!("{epoch}.{offset}"));
                 self.frames.push(if kind == "message" { text(&element) } else { kind.to_owned() });

@@ -88,7 +88,7 @@ impl Call {
             Self::Expire => Script::Expire,
             Self::Send { .. } => Script::Send,
             Self::Claim { .. } => Script::Claim,
-            Self::Take { .. } => Script::Take,
+            Self::Release { .. } => Script::Release,
             Self::Find { .. } => Script::Find,
             Self::Store { .. } => Script::Store,
             Self::End { .. } => Script::End,
@@ -134,7 +134,10 @@ impl Call {
             Self::Nodes | Self::Expire => head,
             Self::Send { to, bytes } => head.text(to).bytes(bytes),
             Self::Claim { conn, user, data } => head.text(conn).text(user).bytes(data),
-            Self::Take { conn, owner, generation } => head.text(conn).text(owner).text(generation),
+            Self::Release { conn, generation, data } => head
+                .text(conn)
+                .text(generation.map_or(String::new(), |number| number.to_string()))
+                .bytes(data),
             Self::Find { conn } => head.text(conn),
             Self::Store { rows } => {
                 head.each(rows, |all, row| all.text(&row.conn).text(row.generation).bytes(&row.data))

@@ -243,13 +243,16 @@ pub enum Call {
     Claim {
         conn: String,
         user: String,
+        /// What the row of a new connection contains.
         data: Vec<u8>,
     },
-    /// Makes the node the owner of a connection whose owner has agreed.
-    Take {
+    /// Gives up a connection that the node owns.
+    Release {
         conn: String,
-        owner: NodeNumber,
-        generation: u64,
+        /// `None` if the node owns it without having it.
+        generation: Option<u64>,
+        /// What the next owner gets; empty if the row stays as it is.
+        data: Vec<u8>,
     },
     Find {
         conn: String,

@@ -29,10 +29,9 @@ fn resolve(mut call: Call, model: &Model) -> Call {
             let expected = current(expected, model.version(&user));
             Call::SetUser { user, expected, record, view, changed }
         }
-        Call::Take { conn, owner, generation } => {
-            let (now_owner, now_generation) = model.owner(&conn);
-            let (owner, generation) = (current(owner, now_owner), current(generation, now_generation));
-            Call::Take { conn, owner, generation }
+        Call::Release { conn, generation, data } => {
+            let generation = generation.map(|generation| current(generation, model.owner(&conn).1));
+            Call::Release { conn, generation, data }
         }
         Call::Store { mut rows } => {
             rows.iter_mut()

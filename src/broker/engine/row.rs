@@ -42,32 +42,30 @@ pub struct OwnerMark {
     pub received: Option<Vec<u8>>,
 }
 
-/// What became of a claim, or of an attempt to take a connection over.
+/// What became of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// The connection is new, and belongs to the node.
     New { generation: u64 },
     /// The connection was the node's before.
-    Own { generation: u64 },
+    Own { generation: u64, data: Vec<u8> },
     /// The connection belongs to the node now.
     Taken { generation: u64, data: Vec<u8>, mark: Option<OwnerMark> },
     /// Another node is the owner, and alive.
     Other { owner: NodeNumber, generation: u64, data: Vec<u8> },
-    /// Owner and generation are no longer those of the call.
-    Changed { owner: NodeNumber, generation: u64 },
     /// The connection belongs to another user.
     Foreign,
-    /// There is no such connection.
-    Missing,
 }
 
 impl Ownership {
-    /// Reads a reply of `claim` or `take`. `None` if it is malformed.
+    /// Reads a reply of `claim`. `None` if it is malformed.
     pub fn read(reply: &Reply) -> Option<Self> {
         let (kind, rest) = reply.list()?.split_first()?;
         Some(match (kind.bytes()?, rest) {
             (b"NEW", [generation]) => Self::New { generation: generation.number()? },
-            (b"OWN", [generation]) => Self::Own { generation: generation.number()? },
+            (b"OWN", [generation, data]) => {
+                Self::Own { generation: generation.number()?, data: data.bytes()?.to_vec() }
+            }
             (b"TAKEN", [generation, data, mark @ ..]) => Self::Taken {
                 generation: generation.number()?,
                 data: data.bytes()?.to_vec(),
@@ -78,11 +76,7 @@ impl Ownership {
                 generation: generation.number()?,
                 data: data.bytes()?.to_vec(),
             },
-            (b"CHANGED", [owner, generation]) => {
-                Self::Changed { owner: owner.number()?, generation: generation.number()? }
-            }
             (b"FOREIGN", []) => Self::Foreign,
-            (b"NONE", []) => Self::Missing,
             _ => return None,
         })
     }
@@ -121,18 +115,16 @@ mod tests {
         let taken = |mark| Ownership::Taken { generation: 7, data: b"data".to_vec(), mark };
         let cases = [
             (list("NEW", &[seven()]), Ownership::New { generation: 7 }),
-            (list("OWN", &[seven()]), Ownership::Own { generation: 7 }),
+            (list("OWN", &[seven(), data()]), Ownership::Own { generation: 7, data: b"data".to_vec() }),
             (list("TAKEN", &[seven(), data()]), taken(None)),
             (list("TAKEN", &[seven(), data(), Reply::Nil]), taken(None)),
             (list("TAKEN", &[seven(), data(), mark]), taken(of_laggard)),
             (list("TAKEN", &[seven(), data(), empty]), taken(of_others)),
-            (list("CHANGED", &[seven(), seven()]), Ownership::Changed { owner: 7, generation: 7 }),
             (
                 list("OTHER", &[seven(), seven(), data()]),
                 Ownership::Other { owner: 7, generation: 7, data: b"data".to_vec() },
             ),
             (list("FOREIGN", &[]), Ownership::Foreign),
-            (list("NONE", &[]), Ownership::Missing),
         ];
         for (reply, expected) in cases {
             assert_eq!(Ownership::read(&reply), Some(expected));

@@ -59,7 +59,7 @@ pub enum Script {
     /// Makes a node the owner of a connection.
     Claim,
     /// Moves a connection from its owner to a node.
-    Take,
+    Release,
     /// Reads the row of a connection.
     Find,
     /// The owner changes rows.
@@ -100,7 +100,7 @@ impl Script {
         Self::Expire,
         Self::Send,
         Self::Claim,
-        Self::Take,
+        Self::Release,
         Self::Find,
         Self::Store,
         Self::End,
@@ -134,7 +134,7 @@ impl Script {
             Self::Expire => include_str!("scripts/expire.lua"),
             Self::Send => include_str!("scripts/send.lua"),
             Self::Claim => include_str!("scripts/claim.lua"),
-            Self::Take => include_str!("scripts/take.lua"),
+            Self::Release => include_str!("scripts/release.lua"),
             Self::Find => include_str!("scripts/find.lua"),
             Self::Store => include_str!("scripts/store.lua"),
             Self::End => include_str!("scripts/end.lua"),
@@ -163,9 +163,10 @@ impl Script {
             Self::Append | Self::Change => &[RECORD, STREAM, MESSAGE, ONCE],
             Self::Open | Self::Configure => &[RECORD, STREAM, CHANNEL],
             Self::Follow | Self::Read => &[RECORD, STREAM, SNAPSHOT],
-            Self::Set | Self::Sweep => &[RECORD, STREAM, PRESENCE],
+            Self::Set => &[RECORD, STREAM, PRESENCE],
+            Self::Sweep => &[RECORD, STREAM, PRESENCE, ROW],
             Self::Expire => &[RECORD, STREAM, BLOCK],
-            Self::Claim | Self::Take | Self::Find | Self::Store | Self::End => &[ROW],
+            Self::Claim | Self::Release | Self::Find | Self::Store | Self::End => &[ROW],
             Self::SetBlock | Self::Unblock => &[RECORD, BLOCK],
         }
     }
@@ -184,6 +185,7 @@ impl Script {
             | Self::Sweep
             | Self::Beat
             | Self::Expire
+            | Self::Release
             | Self::End
             | Self::Mark
             | Self::Unblock => " flags=allow-oom",

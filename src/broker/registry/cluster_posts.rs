@@ -34,16 +34,20 @@ impl Registry {
         Some(answer)
     }
 
-    /// Begins to bring a connection from another node. If another request brings it, the receiver learns when that has
-    /// ended.
-    pub fn begin_coming(&mut self, conn_id: Uuid) -> Option<oneshot::Receiver<()>> {
-        self.cluster.as_mut()?.moving.begin_coming(conn_id)
+    /// A request begins to create or bring a connection. If another request does, the receiver learns when that has ended.
+    pub fn begin_coming(&mut self, conn_id: Uuid, request: Uuid) -> Option<oneshot::Receiver<()>> {
+        self.cluster.as_mut()?.moving.begin_coming(conn_id, request)
     }
 
-    pub fn end_coming(&mut self, conn_id: Uuid) {
+    pub fn end_coming(&mut self, conn_id: Uuid, request: Uuid) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.moving.end_coming(conn_id);
+            cluster.moving.end_coming(conn_id, request);
         }
+    }
+
+    /// Whether this node has given a connection up, and still counts it.
+    pub fn has_left(&self, conn_id: Uuid) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.moving.has_left(conn_id))
     }
 
     /// Takes a connection that has come from another node, whose streams are current.
@@ -98,6 +102,9 @@ impl Registry {
     }
 
     fn answer(&mut self, asked: Asked, question: Question, context: &mut Context<Self>) {
+        if let Some(conn_id) = question.conn_id() {
+            self.release_unknown(conn_id);
+        }
         match question {
             Question::Release { conn_id } => self.release_connection(asked, conn_id, context),
             Question::Disconnect { conn_id, why } => {
@@ -130,6 +137,16 @@ impl Registry {
                     |registry: &mut Self, context: &mut _| registry.subscribe_now(request, context);
                 self.answer_when_current(asked, &channels, subscribe, context);
             }
+        }
+    }
+
+    /// Gives up a connection that this node may own without having it: a request has claimed it, and has ended before it
+    /// created the connection.
+    fn release_unknown(&self, conn_id: Uuid) {
+        let (Some(cluster), Some(link)) = (&self.cluster, &self.parts.link) else { return };
+        if self.parts.state.connection(conn_id).is_none() && !cluster.moving.is_between(conn_id) {
+            let (conn, data) = (conn_id.to_string(), Vec::new());
+            link.send_unanswered(Call::Release { conn, generation: None, data });
         }
     }
 

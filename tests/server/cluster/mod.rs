@@ -4,6 +4,8 @@ mod kill;
 mod moving;
 mod outage;
 mod pause;
+mod random_actions;
+mod random_client;
 mod tokens;
 mod witness;
 
@@ -22,7 +24,7 @@ const NODE_SETTINGS: [&str; 7] = [
     "workers=1",
     "engine=redis",
     "engine_beat_ms=300",
-    "engine_dead_ms=1500",
+    "engine_dead_ms=2000",
     "channel_frames=100000",
     "user_frames=1000",
     "grace_time_ms=60000",

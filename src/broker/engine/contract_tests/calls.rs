@@ -205,12 +205,11 @@ fn of_users() -> impl Strategy<Value = Call> {
 fn of_rows() -> impl Strategy<Value = Call> {
     let update =
         (conn(), drawn(), bytes()).prop_map(|(conn, generation, data)| RowUpdate { conn, generation, data });
-    let owner = || prop_oneof![4 => Just(CURRENT), 1 => node()];
     prop_oneof![
         8 => (conn(), prop_oneof![5 => Just("x".to_owned()), 1 => user()], bytes())
             .prop_map(|(conn, user, data)| Call::Claim { conn, user, data }),
-        3 => (conn(), owner(), drawn())
-            .prop_map(|(conn, owner, generation)| Call::Take { conn, owner, generation }),
+        3 => (conn(), proptest::option::of(drawn()), bytes())
+            .prop_map(|(conn, generation, data)| Call::Release { conn, generation, data }),
         2 => conn().prop_map(|conn| Call::Find { conn }),
         3 => vec(update, 0..3).prop_map(|rows| Call::Store { rows }),
         1 => vec((conn(), drawn()), 0..3).prop_map(|rows| Call::End { rows }),

@@ -74,7 +74,8 @@ pub fn size(call: &Call) -> usize {
             Call::Beat { info } => info.as_ref().map_or(0, String::len),
             Call::Send { bytes, .. } => bytes.len(),
             Call::Claim { conn, user, data } => texts(&[conn, user]) + data.len(),
-            Call::Take { conn, .. } | Call::Find { conn } => conn.len(),
+            Call::Release { conn, data, .. } => conn.len() + data.len(),
+            Call::Find { conn } => conn.len(),
             Call::Store { rows } => rows.iter().map(|row| OVERHEAD + row.conn.len() + row.data.len()).sum(),
             Call::End { rows } => rows.iter().map(|(conn, _)| OVERHEAD + conn.len()).sum(),
             Call::Mark { laggards, .. } => {

@@ -248,7 +248,7 @@ impl Model {
         let flags = |flags: Vec<bool>| Reply::List(flags.into_iter().map(number).collect());
         match call {
             Call::Claim { conn, user, data } => self.claim(conn, user, data),
-            Call::Take { conn, owner, generation } => self.take(conn, *owner, *generation),
+            Call::Release { conn, generation, data } => number(self.release(conn, *generation, data)),
             Call::Find { conn } => self.find(conn),
             Call::Store { rows } => {
                 flags(rows.iter().map(|row| self.store(&row.conn, row.generation, &row.data)).collect())

@@ -160,7 +160,7 @@ impl Model {
         }
         let Own { counts, interests, rows } = self.own.get(&node).cloned().unwrap_or_default();
         interests.iter().for_each(|stream| self.set_interest(node, stream, false));
-        rows.iter().for_each(|conn| self.free_row(node, conn));
+        rows.iter().for_each(|conn| self.free_row(Some(node), conn));
         // In the order of their text.
         let mut pairs: Vec<_> = counts.into_keys().collect();
         pairs.sort_by_key(|(stream, user)| format!("{stream}\0{user}"));

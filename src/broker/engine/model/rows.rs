@@ -30,29 +30,22 @@ impl Model {
             return Reply::List(vec![bytes("FOREIGN")]);
         }
         if row.owner == node {
-            row.data = data.to_vec();
-            return Reply::List(vec![bytes("OWN"), number(row.generation)]);
+            let data = bytes(&row.data);
+            return Reply::List(vec![bytes("OWN"), number(self.own_row(conn)), data]);
         }
         let row = row.clone();
         if self.is_known(row.owner) {
             let (owner, generation) = (number(row.owner), number(row.generation));
             return Reply::List(vec![bytes("OTHER"), owner, generation, bytes(row.data)]);
         }
-        let last_owner = if row.owner == 0 { row.last_owner.unwrap() } else { row.owner };
-        let mark = self.marks.get(&last_owner).and_then(|marks| marks.before.as_ref());
+        let last_owner = if row.owner == 0 { row.last_owner } else { Some(row.owner) };
+        let marks = last_owner.and_then(|owner| self.marks.get(&owner));
+        let mark = marks.and_then(|marks| marks.before.as_ref());
         let mark = mark.map_or(Reply::Nil, |mark| {
             let received = mark.laggards.get(conn).cloned().unwrap_or_default();
             Reply::List(vec![number(mark.delivered), bytes(received)])
         });
         Reply::List(vec![bytes("TAKEN"), number(self.own_row(conn)), bytes(row.data), mark])
-    }
-
-    pub(super) fn take(&mut self, conn: &str, owner: NodeNumber, generation: u64) -> Reply {
-        let Some(row) = self.rows.get(conn).cloned() else { return Reply::List(vec![bytes("NONE")]) };
-        if (row.owner, row.generation) != (owner, generation) {
-            return Reply::List(vec![bytes("CHANGED"), number(row.owner), number(row.generation)]);
-        }
-        Reply::List(vec![bytes("TAKEN"), number(self.own_row(conn)), bytes(row.data)])
     }
 
     pub(super) fn find(&self, conn: &str) -> Reply {
@@ -88,10 +81,26 @@ impl Model {
         is_own
     }
 
-    pub(super) fn free_row(&mut self, node: NodeNumber, conn: &str) {
+    pub(super) fn release(&mut self, conn: &str, generation: Option<u64>, data: &[u8]) -> bool {
+        let node = self.sender.node;
+        let is_own = self.rows.get(conn).is_some_and(|row| {
+            row.owner == node && generation.is_none_or(|generation| row.generation == generation)
+        });
+        if is_own {
+            self.own.entry(node).or_default().rows.remove(conn);
+            self.free_row(None, conn);
+        }
+        if is_own && !data.is_empty() {
+            self.rows.get_mut(conn).unwrap().data = data.to_vec();
+        }
+        is_own
+    }
+
+    /// The mark of the last owner counts, if there is one.
+    pub(super) fn free_row(&mut self, last_owner: Option<NodeNumber>, conn: &str) {
         let due = self.clock + self.sender.settings.grace_ms * 1000;
         let row = self.rows.get_mut(conn).unwrap();
-        (row.owner, row.last_owner) = (0, Some(node));
+        (row.owner, row.last_owner) = (0, last_owner);
         self.expiry.insert(format!("k{conn}"), due);
     }
 

@@ -1,7 +1,6 @@
 -- Makes the node the owner of a connection that is new, its own, or without a living owner.
--- ARGV: connection, user, data.
--- Returns one of: NEW, generation; FOREIGN, if the connection belongs to another user; OWN, generation, after the data has
--- been replaced; OTHER, owner, generation, data, if another node is the owner; TAKEN, generation, data, and nil or what the
+-- ARGV: connection, user, data of a new one.
+-- Returns one of: NEW, generation; FOREIGN, if the connection belongs to another user; OWN, generation, data; OTHER, owner, generation, data, if another node is the owner; TAKEN, generation, data, and nil or what the
 -- mark of the last owner states: the stamp up to which it had delivered everything, and how far the connection had received
 -- its streams, or '' if it was no laggard.
 
@@ -25,13 +24,12 @@ if not row then
 elseif row.user ~= user then
   reply = { 'FOREIGN' }
 elseif row.owner == node then
-  redis.call('HSET', row.key, 'data', data)
-  reply = { 'OWN', row.generation }
+  reply = { 'OWN', own(row), row.data }
 elseif is_known(row.owner) then
   reply = { 'OTHER', tonumber(row.owner), row.generation, row.data }
 else
   local last_owner = row.owner == '0' and row.last_owner or row.owner
-  reply = { 'TAKEN', own(row), row.data, mark_of(last_owner) }
+  reply = { 'TAKEN', own(row), row.data, last_owner and mark_of(last_owner) or false }
 end
 finish()
 return reply

@@ -18,6 +18,12 @@ local function own(row)
   return generation
 end
 
+-- A connection has no owner. Its row stays for a while, for a client that returns.
+local function free(conn)
+  redis.call('HSET', prefix .. 'conn:' .. conn, 'owner', '0')
+  redis.call('ZADD', EXPIRY, now() + grace_ms * 1000, 'k' .. conn)
+end
+
 -- A row, if the calling node owns it in this generation.
 local function own_row(conn, generation)
   local row = find_row(conn)

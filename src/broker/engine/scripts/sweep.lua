@@ -30,12 +30,11 @@ local function some_fields()
   return found
 end
 
--- The row of a connection stays for a while, for a client that returns.
 local function free_row(conn)
   local key = prefix .. 'conn:' .. conn
   if redis.call('HGET', key, 'owner') ~= dead then return end
-  redis.call('HSET', key, 'owner', '0', 'last_owner', dead)
-  redis.call('ZADD', EXPIRY, now() + grace_ms * 1000, 'k' .. conn)
+  redis.call('HSET', key, 'last_owner', dead)
+  free(conn)
 end
 
 for _, field in ipairs(some_fields()) do

@@ -1,14 +1,14 @@
 //! Connections and their subscriptions.
 
-use super::moving::malformed_row;
+use super::moving::{ComingConnection, FIND_LIMIT};
 use super::users::VersionedRecord;
 use super::{ClusterRequest, HeldStreams};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::row::Ownership;
 use crate::broker::handle::nodes::numbers;
+use crate::broker::registry::Registry;
 use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
-use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::broker::requests::{
     Connect, ConnectRefused, Connected, Ending, Requester, Subscribe, SubscribeRefused, Subscribed,
@@ -18,6 +18,7 @@ use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::settings::ChannelConfig;
 use crate::telemetry::limits::Limit;
 use std::sync::Arc;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 impl ClusterRequest<'_> {
@@ -30,20 +31,22 @@ impl ClusterRequest<'_> {
         if let Err(refused) = self.prepare_connect(&mut request, by).await? {
             return Ok(Err(refused));
         }
-        let (generation, was_here) = match self.claim(conn_id, &request.username).await? {
-            Claimed::Here(generation) => (generation, true),
-            Claimed::Own(generation) => (generation, false),
-            Claimed::Elsewhere => return self.connect_elsewhere(conn_id, request).await,
+        let (claimed, again) = (self.claim(conn_id, &request.username).await?, request.clone());
+        let connected = match claimed {
+            Claimed::Here(generation) => self.connect_here(conn_id, generation, true, request, by).await?,
+            Claimed::New(generation, _coming) => {
+                let connected = self.connect_here(conn_id, generation, false, request, by).await;
+                if !matches!(connected, Ok(Some(Ok(_)))) {
+                    self.abandon_unless_created(conn_id, generation).await?;
+                }
+                connected?
+            }
+            Claimed::Elsewhere => None,
             Claimed::Foreign => return Ok(Err(ConnectRefused::BelongsToAnother)),
         };
-        let again = request.clone();
-        let connected = self.connect_here(conn_id, generation, was_here, request, by).await;
-        if !was_here && !matches!(connected, Ok(Some(Ok(_)))) {
-            self.abandon(conn_id, generation).await?;
-        }
-        match connected? {
+        match connected {
             Some(connected) => Ok(connected),
-            // It has moved meanwhile.
+            // It may have moved meanwhile.
             None => self.connect_elsewhere(conn_id, again).await,
         }
     }
@@ -74,33 +77,41 @@ impl ClusterRequest<'_> {
         Ok(connected)
     }
 
-    /// Ends the row of a connection that this node has claimed and then not created.
-    pub(super) async fn abandon(&self, conn_id: Uuid, generation: u64) -> Result<(), Refusal> {
+    /// Ends the row of a new connection that was not created.
+    pub(super) async fn abandon_unless_created(&self, conn_id: Uuid, generation: u64) -> Result<(), Refusal> {
         if self.broker.ask(move |registry, _| registry.generation(conn_id)).await?.is_none() {
-            self.link.send_unanswered(Call::End { rows: vec![(conn_id.to_string(), generation)] });
+            self.abandon(conn_id, generation);
         }
         Ok(())
     }
 
+    pub(super) fn abandon(&self, conn_id: Uuid, generation: u64) {
+        self.link.send_unanswered(Call::End { rows: vec![(conn_id.to_string(), generation)] });
+    }
+
     /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
     pub(super) async fn claim(&self, conn_id: Uuid, user: &str) -> Result<Claimed, Refusal> {
-        let own = self.broker.ask(move |registry, _| registry.generation(conn_id)).await?;
-        if let Some(generation) = own {
-            return Ok(Claimed::Here(generation));
-        }
-        for _ in 0..2 {
-            let data = RowData::default().write();
-            let call = Call::Claim { conn: conn_id.to_string(), user: user.to_owned(), data };
-            let reply = self.link.call(call).await?;
-            match Ownership::read(&reply) {
-                Some(Ownership::New { generation } | Ownership::Own { generation }) => {
-                    return Ok(Claimed::Own(generation));
+        let until = Instant::now() + FIND_LIMIT;
+        while Instant::now() < until {
+            let own = move |registry: &mut Registry, _: &mut _| {
+                (registry.generation(conn_id), registry.has_left(conn_id))
+            };
+            match self.broker.ask(own).await? {
+                (Some(generation), _) => return Ok(Claimed::Here(generation)),
+                (None, true) => return Ok(Claimed::Elsewhere),
+                (None, false) => {}
+            }
+            let Ok(coming) = self.begin_coming(conn_id, until).await? else { continue };
+            match self.claim_row(conn_id, user).await? {
+                Ownership::New { generation } => return Ok(Claimed::New(generation, coming)),
+                Ownership::Foreign => return Ok(Claimed::Foreign),
+                Ownership::Other { .. } => return Ok(Claimed::Elsewhere),
+                Ownership::Own { generation, data } => {
+                    self.adopt(conn_id, user.to_owned(), generation, &data, None).await?;
                 }
-                Some(Ownership::Foreign) => return Ok(Claimed::Foreign),
-                Some(Ownership::Other { .. }) => return Ok(Claimed::Elsewhere),
-                // Its owner has died. The next attempt finds it as an own one.
-                Some(Ownership::Taken { .. }) => {}
-                _ => return Err(malformed_row().into()),
+                Ownership::Taken { generation, data, mark } => {
+                    self.adopt(conn_id, user.to_owned(), generation, &data, mark).await?;
+                }
             }
         }
         Err(EngineError::Unavailable.into())
@@ -294,8 +305,8 @@ impl ClusterRequest<'_> {
 pub(super) enum Claimed {
     /// This node has the connection, in this generation.
     Here(u64),
-    /// This node owns the connection in this generation, and does not have it yet.
-    Own(u64),
+    /// The connection is new, and this node owns it in this generation.
+    New(u64, ComingConnection),
     /// Another node owns it.
     Elsewhere,
     /// It belongs to another user.

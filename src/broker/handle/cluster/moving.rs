@@ -4,12 +4,15 @@
 use super::ClusterRequest;
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
-use crate::broker::engine::row::{ConnectionRow, Ownership};
+use crate::broker::engine::row::{ConnectionRow, OwnerMark, Ownership};
+use crate::broker::registry::Registry;
 use crate::broker::registry::cluster::peers::{Answer, MovedConnection, Question};
 use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
+use crate::broker::registry::messages::Ask;
 use crate::http_error::Refusal;
 use crate::protocol::time::Timestamp;
+use actix::Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -18,7 +21,7 @@ use uuid::Uuid;
 /// How long a node waits for the answer of another one.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// How long a request looks for a connection that moves at the same time, and how often.
-const FIND_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const FIND_LIMIT: Duration = Duration::from_secs(2);
 const FIND_INTERVAL: Duration = Duration::from_millis(20);
 
 impl ClusterRequest<'_> {
@@ -70,13 +73,8 @@ impl ClusterRequest<'_> {
             if known {
                 return Ok(true);
             }
-            if let Some(coming) = self.broker.ask(move |registry, _| registry.begin_coming(conn_id)).await? {
-                let _ = timeout_at(until, coming).await;
-                continue;
-            }
-            let brought = self.bring_now(conn_id).await;
-            self.broker.ask(move |registry, _| registry.end_coming(conn_id)).await?;
-            match brought? {
+            let Ok(_coming) = self.begin_coming(conn_id, until).await? else { continue };
+            match self.bring_now(conn_id).await? {
                 Brought::Yes => return Ok(true),
                 Brought::Unknown => return Ok(false),
                 Brought::Moved => sleep(FIND_INTERVAL).await,
@@ -87,40 +85,80 @@ impl ClusterRequest<'_> {
 
     async fn bring_now(&self, conn_id: Uuid) -> Result<Brought, Refusal> {
         let Some(row) = self.find(conn_id).await? else { return Ok(Brought::Unknown) };
-        if row.is_owner_alive && !self.is_this_node(row.owner).await? {
-            return self.bring_from_owner(conn_id, &row).await;
+        if row.is_owner_alive {
+            let is_free = match self.is_this_node(row.owner).await? {
+                // It may be leaving this node.
+                true => !self.broker.ask(move |registry, _| registry.has_left(conn_id)).await?,
+                false => {
+                    let question = Question::Release { conn_id };
+                    matches!(self.ask_node(row.owner, question).await?, Answer::Released)
+                }
+            };
+            if !is_free {
+                return Ok(Brought::Moved);
+            }
         }
-        let call = Call::Claim { conn: conn_id.to_string(), user: row.user.clone(), data: row.data.clone() };
-        let reply = self.link.call(call).await?;
-        let (generation, data, mark) = match Ownership::read(&reply).ok_or_else(malformed_row)? {
-            // The owner may have stored the row once more before it ended.
-            Ownership::Taken { generation, data, mark } => (generation, data, mark),
-            // A request has created the row and then failed.
-            Ownership::Own { generation } => (generation, row.data, None),
-            _ => return Ok(Brought::Moved),
-        };
-        let data = RowData::read(&data).unwrap_or_default();
-        let now_unix = Timestamp::now().unix_ms() / 1_000;
-        let moved = data.moved(conn_id, row.user, mark, now_unix);
-        self.adopt(moved, generation).await?;
+        match self.claim_row(conn_id, &row.user).await? {
+            Ownership::Own { generation, data } => {
+                self.adopt(conn_id, row.user, generation, &data, None).await?
+            }
+            Ownership::Taken { generation, data, mark } => {
+                self.adopt(conn_id, row.user, generation, &data, mark).await?
+            }
+            // It has ended meanwhile.
+            Ownership::New { generation } => {
+                self.abandon(conn_id, generation);
+                return Ok(Brought::Unknown);
+            }
+            Ownership::Other { .. } | Ownership::Foreign => return Ok(Brought::Moved),
+        }
         Ok(Brought::Yes)
     }
 
-    async fn bring_from_owner(&self, conn_id: Uuid, row: &ConnectionRow) -> Result<Brought, Refusal> {
-        let Answer::Released(moved) = self.ask_node(row.owner, Question::Release { conn_id }).await? else {
-            return Ok(Brought::Moved);
-        };
-        let (owner, generation) = (row.owner, row.generation);
-        let reply = self.link.call(Call::Take { conn: conn_id.to_string(), owner, generation }).await?;
-        let Some(Ownership::Taken { generation, .. }) = Ownership::read(&reply) else {
-            return Ok(Brought::Moved);
-        };
-        self.adopt(*moved, generation).await?;
-        self.broker.ask(move |registry, _| registry.report_raised(owner, conn_id)).await?;
-        Ok(Brought::Yes)
+    /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
+    pub(super) async fn claim_row(&self, conn_id: Uuid, user: &str) -> Result<Ownership, Refusal> {
+        let (user, data) = (user.to_owned(), RowData::default().write());
+        let reply = self.link.call(Call::Claim { conn: conn_id.to_string(), user, data }).await?;
+        Ok(Ownership::read(&reply).ok_or_else(malformed_row)?)
     }
 
-    async fn adopt(&self, moved: MovedConnection, generation: u64) -> Result<(), Refusal> {
+    /// Begins to create or bring a connection. If another request does, waits until that has ended.
+    pub(super) async fn begin_coming(
+        &self,
+        conn_id: Uuid,
+        until: Instant,
+    ) -> Result<Result<ComingConnection, OtherRequest>, Refusal> {
+        let (registry, request) = (self.broker.actors.registry.clone(), Uuid::new_v4());
+        let coming = ComingConnection { registry, conn_id, request };
+        match self.broker.ask(move |registry, _| registry.begin_coming(conn_id, request)).await? {
+            Some(ended) => {
+                let _ = timeout_at(until, ended).await;
+                Ok(Err(OtherRequest))
+            }
+            None => Ok(Ok(coming)),
+        }
+    }
+
+    /// Takes a connection that this node owns now.
+    pub(super) async fn adopt(
+        &self,
+        conn_id: Uuid,
+        user: String,
+        generation: u64,
+        data: &[u8],
+        mark: Option<OwnerMark>,
+    ) -> Result<(), Refusal> {
+        let data = RowData::read(data).unwrap_or_default();
+        let released_by = data.released.as_ref().map(|released| released.by);
+        let moved = data.moved(conn_id, user, mark, Timestamp::now().unix_ms() / 1_000);
+        self.adopt_moved(moved, generation).await?;
+        if let Some(by) = released_by {
+            self.broker.ask(move |registry, _| registry.report_raised(by, conn_id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn adopt_moved(&self, moved: MovedConnection, generation: u64) -> Result<(), Refusal> {
         let user = self.user(&moved.user).await?;
         self.install_user(&moved.user, user.version, &user.record).await?;
         let mut keys: Vec<Arc<str>> = moved.channels.keys().map(|name| channel_key(name)).collect();
@@ -138,6 +176,24 @@ impl ClusterRequest<'_> {
 pub(super) fn malformed_row() -> EngineError {
     EngineError::Refused("the row of a connection is malformed".into())
 }
+
+/// A connection that a request creates or brings. The request is over when this is dropped, also if its client has hung up.
+pub(super) struct ComingConnection {
+    registry: Addr<Registry>,
+    conn_id: Uuid,
+    request: Uuid,
+}
+
+impl Drop for ComingConnection {
+    fn drop(&mut self) {
+        let (conn_id, request) = (self.conn_id, self.request);
+        let end = move |registry: &mut Registry, _: &mut _| registry.end_coming(conn_id, request);
+        self.registry.do_send(Ask(end));
+    }
+}
+
+/// Another request has created or brought a connection, or has failed to.
+pub(super) struct OtherRequest;
 
 /// How an attempt to bring a connection has ended.
 enum Brought {

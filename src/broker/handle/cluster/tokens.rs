@@ -28,15 +28,16 @@ impl ClusterRequest<'_> {
         if let Err(refused) = self.prepare_connect(&mut grant.connect, Requester::Application).await? {
             return Ok(Err(TokenGrantRefused::Connect(refused)));
         }
-        let generation = match self.claim(conn_id, &grant.connect.username).await? {
-            Claimed::Here(generation) | Claimed::Own(generation) => generation,
+        let (generation, _coming) = match self.claim(conn_id, &grant.connect.username).await? {
+            Claimed::Here(_) => return self.grant_here(grant, None).await,
+            Claimed::New(generation, coming) => (generation, coming),
             Claimed::Foreign => return Ok(Err(TokenGrantRefused::Mismatch)),
             // Another node has created it meanwhile. The client repeats its request.
             Claimed::Elsewhere => return Err(EngineError::Unavailable.into()),
         };
         let granted = self.grant_here(grant, Some((conn_id, generation))).await;
         if !matches!(granted, Ok(Ok(_))) {
-            self.abandon(conn_id, generation).await?;
+            self.abandon_unless_created(conn_id, generation).await?;
         }
         granted
     }

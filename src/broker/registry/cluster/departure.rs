@@ -1,6 +1,10 @@
-//! A connection that moves to another node. Its streams add where it is; when the last one has, the answer is sent.
+//! A connection that this node gives up. Its streams add where it is; when the last one has, its row has no owner any more,
+//! and the node that has asked for it gets its answer.
+//!
+//! The row contains everything, so that any node can continue the connection if the one that has asked dies meanwhile.
 
 use super::peers::{Answer, MovedConnection, MovedPlace, Post};
+use super::rows::{Released, RowData};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::link::LinkHandle;
 use std::sync::{Mutex, PoisonError};
@@ -10,13 +14,20 @@ use std::sync::{Mutex, PoisonError};
 pub struct Departure {
     moved: Mutex<MovedConnection>,
     link: LinkHandle,
+    /// The number of this node, and the generation in which it owns the connection.
+    owned: (NodeNumber, u64),
     /// The node that has asked, and the number of its question.
     asked: (NodeNumber, u64),
 }
 
 impl Departure {
-    pub fn new(moved: MovedConnection, link: LinkHandle, asked: (NodeNumber, u64)) -> Self {
-        Self { moved: Mutex::new(moved), link, asked }
+    pub fn new(
+        moved: MovedConnection,
+        link: LinkHandle,
+        owned: (NodeNumber, u64),
+        asked: (NodeNumber, u64),
+    ) -> Self {
+        Self { moved: Mutex::new(moved), link, owned, asked }
     }
 
     /// Notes the place in a channel.
@@ -36,9 +47,12 @@ impl Departure {
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (to, id) = self.asked;
-        let answer = Answer::Released(Box::new(moved));
+        let connection = self.moved.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ((by, generation), (to, id)) = (self.owned, self.asked);
+        let conn = connection.conn_id.to_string();
+        let data = RowData { released: Some(Released { by, connection }), ..RowData::default() }.write();
+        self.link.send_unanswered(Call::Release { conn, generation: Some(generation), data });
+        let answer = Answer::Released;
         self.link.send_unanswered(Call::Send { to, bytes: Post::Answer { id, answer }.write() });
     }
 }

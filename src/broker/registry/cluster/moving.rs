@@ -16,6 +16,7 @@ use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Stamp, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// How long this node counts a connection that another node has taken, in ms, unless that node counts it earlier. So the
@@ -30,8 +31,15 @@ pub struct Moving {
     /// Connections that have gone, but still count here, and how many each user has.
     lent: FxHashMap<Uuid, Lent>,
     lent_of: FxHashMap<UserId, u32>,
-    /// Connections that are coming, and the requests that wait for them.
-    coming: FxHashMap<Uuid, Vec<tokio::sync::oneshot::Sender<()>>>,
+    coming: FxHashMap<Uuid, Coming>,
+}
+
+/// A connection that a request creates here, or brings from another node.
+#[derive(Debug)]
+struct Coming {
+    request: Uuid,
+    /// The requests that wait for it.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -61,25 +69,37 @@ impl Moving {
         }
     }
 
-    /// Begins to bring a connection. If another request is bringing it, the receiver learns when that has ended.
-    pub fn begin_coming(&mut self, conn_id: Uuid) -> Option<tokio::sync::oneshot::Receiver<()>> {
+    /// A request begins to create or bring a connection. If another request does, the receiver learns when that has ended.
+    pub fn begin_coming(&mut self, conn_id: Uuid, request: Uuid) -> Option<oneshot::Receiver<()>> {
         match self.coming.get_mut(&conn_id) {
-            Some(waiting) => {
-                let (waiter, ended) = tokio::sync::oneshot::channel();
-                waiting.push(waiter);
+            Some(coming) => {
+                let (waiter, ended) = oneshot::channel();
+                coming.waiting.push(waiter);
                 Some(ended)
             }
             None => {
-                self.coming.insert(conn_id, Vec::new());
+                self.coming.insert(conn_id, Coming { request, waiting: Vec::new() });
                 None
             }
         }
     }
 
-    /// A connection has come, or does not.
-    pub fn end_coming(&mut self, conn_id: Uuid) {
-        // The waiters learn it when they are dropped.
-        self.coming.remove(&conn_id);
+    /// A request has ended. If it brought a connection, that has come, or does not.
+    pub fn end_coming(&mut self, conn_id: Uuid, request: Uuid) {
+        if self.coming.get(&conn_id).is_some_and(|coming| coming.request == request) {
+            // The waiters learn it when they are dropped.
+            self.coming.remove(&conn_id);
+        }
+    }
+
+    /// Whether a connection has just left this node, or is on its way to it.
+    pub fn is_between(&self, conn_id: Uuid) -> bool {
+        self.coming.contains_key(&conn_id) || self.has_left(conn_id)
+    }
+
+    /// Whether this node has given a connection up, and still counts it.
+    pub fn has_left(&self, conn_id: Uuid) -> bool {
+        self.lent.contains_key(&conn_id)
     }
 }
 
@@ -141,11 +161,11 @@ impl Cluster {
             return link.send_unanswered(Call::Send { to, bytes });
         };
         let Some((moved, user, channels)) = state.moved(key, now) else { return };
-        self.rows.depart(key);
+        let generation = self.rows.depart(key).unwrap_or_default();
         let counted = if moved.is_present { channels.clone() } else { Vec::new() };
         self.moving.count_lent(user, 1);
         self.moving.lent.insert(conn_id, Lent { user, channels: counted, until: now + LENT_MS });
-        let departure = Arc::new(Departure::new(moved, link.clone(), asked));
+        let departure = Arc::new(Departure::new(moved, link.clone(), (self.node, generation), asked));
         for channel in channels {
             effects.push(Effect::Channel(channel, ToChannel::Depart(key, user, departure.clone())));
         }
@@ -167,7 +187,7 @@ impl Cluster {
         match Ownership::read(&reply) {
             Some(
                 Ownership::New { generation }
-                | Ownership::Own { generation }
+                | Ownership::Own { generation, .. }
                 | Ownership::Taken { generation, .. },
             ) => {
                 self.rows.renew(key, generation);

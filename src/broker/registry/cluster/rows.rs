@@ -5,7 +5,7 @@
 
 use super::peers::{MovedConnection, MovedPlace, Received};
 use super::{channel_key, user_key};
-use crate::broker::engine::call::{Call, RowUpdate};
+use crate::broker::engine::call::{Call, NodeNumber, RowUpdate};
 use crate::broker::engine::row::OwnerMark;
 use crate::broker::registry::state::{Phase, RegistryState};
 use crate::protocol::ids::{ChannelId, ConnKey, Offset, Stamp};
@@ -59,6 +59,17 @@ pub struct RowData {
     pub added: BTreeMap<String, u64>,
     /// When its token expires, in Unix seconds.
     pub token_expires: Option<u64>,
+    /// The connection as its last owner has given it up. Then nothing else counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Released>,
+}
+
+/// A connection that its owner has given up.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// Counts the connection until its next owner does.
+    pub by: NodeNumber,
+    pub connection: MovedConnection,
 }
 
 /// See the module's description.
@@ -240,6 +251,7 @@ impl RegistryState {
             },
             added: added.collect(),
             token_expires: self.expiries.unix(key),
+            released: None,
         })
     }
 }
@@ -255,7 +267,7 @@ impl RowData {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// The connection whose owner has died or stopped.
+    /// The connection that has no owner any more.
     pub fn moved(
         self,
         conn_id: Uuid,
@@ -263,6 +275,11 @@ impl RowData {
         mark: Option<OwnerMark>,
         now_unix: u64,
     ) -> MovedConnection {
+        let left_ms = |unix: u64| unix.saturating_sub(now_unix) * 1_000;
+        if let Some(Released { connection, .. }) = self.released {
+            let token = connection.token.map(|(unix, _)| (unix, left_ms(unix)));
+            return MovedConnection { token, ..connection };
+        }
         let born = Stamp(self.born);
         // A mark that is not newer than the session does not cover its catch-up.
         let mark = mark.filter(|mark| self.attached > 0 && mark.delivered.0 > self.attached);
@@ -288,7 +305,7 @@ impl RowData {
         let private = place(None);
         let channels: BTreeMap<_, _> =
             self.channels.iter().map(|name| (name.clone(), place(Some(name)))).collect();
-        let token = self.token_expires.map(|unix| (unix, unix.saturating_sub(now_unix) * 1_000));
+        let token = self.token_expires.map(|unix| (unix, left_ms(unix)));
         MovedConnection { conn_id, user, channels, private, is_present: false, born: self.born, token }
     }
 }
@@ -316,6 +333,7 @@ mod tests {
             attached,
             added: [("b".into(), 12)].into(),
             token_expires: Some(100),
+            released: None,
         }
     }
 
@@ -331,6 +349,24 @@ mod tests {
         let moved = data(25).moved(Uuid::nil(), "ann".into(), None, 90);
         assert_eq!(moved.token, Some((100, 10_000)));
         assert_eq!([moved.channels["a"], moved.channels["b"]].map(|place| place.joined_stamp), [5, 12]);
+    }
+
+    #[test]
+    fn a_released_connection_continues_exactly_as_it_was() {
+        let place = MovedPlace { joined_offset: 3, joined_stamp: u64::MAX, received: Received::UpTo(9) };
+        let connection = MovedConnection {
+            conn_id: Uuid::from_u128(1),
+            user: "ann \u{0} \"".into(),
+            channels: [("a".to_owned(), place)].into(),
+            private: MovedPlace { received: Received::Until(2), ..place },
+            is_present: true,
+            born: 1 << 53,
+            token: Some((100, 50_000)),
+        };
+        let released = Some(Released { by: 7, connection: connection.clone() });
+        let data = RowData::read(&RowData { released, ..data(25) }.write()).unwrap();
+        let moved = data.moved(Uuid::nil(), "bob".into(), mark(30, None), 90);
+        assert_eq!(moved, MovedConnection { token: Some((100, 10_000)), ..connection });
     }
 
     #[test]
