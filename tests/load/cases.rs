@@ -20,6 +20,13 @@ fn clients_return_with_tokens_and_without_a_request() {
 }
 
 #[test]
+fn nodes_over_redis_are_measured() {
+    let _alone = ALONE.blocking_lock();
+    let sizes = "--nodes 1,2 --in-flight 1,8 --messages 200 --rate 50 --calls 20 --clients 50";
+    assert!(run_line(PROGRAM, &format!("engine {sizes} --runs 1")).expect("the case runs"));
+}
+
+#[test]
 fn members_receive_few_reports_of_many_joins() {
     let _alone = ALONE.blocking_lock();
     assert!(run_line(PROGRAM, "joins --members 20 --joins 400 --runs 1").expect("the case runs"));

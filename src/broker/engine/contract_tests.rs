@@ -126,3 +126,23 @@ fn a_large_node_is_stated_and_swept_in_parts() {
     assert!(sweeps > 10, "{sweeps}");
     assert_eq!(partition.keys().0, model.unwrap().keys());
 }
+
+/// The functions of the library share variables. What a call that failed has left in them must not be seen by the next one.
+#[test]
+fn a_call_that_fails_leaves_nothing_to_the_next_one() {
+    let mut partition = Partition::start();
+    let lives::Failure { before, fails, spoiled, after } = lives::failure();
+    let mut model = Model::new(START_US, before[0].sender);
+    let mut step = |partition: &mut Partition, Step { call, sender, passed }: Step| {
+        model.clock = model.clock.saturating_add_signed(passed);
+        let (reply, mail) = partition.run(&call, &sender, model.clock);
+        assert_eq!((sorted(&call, reply), mail), model.run(&call, &sender), "{call:?}");
+    };
+    before.into_iter().for_each(|before| step(&mut partition, before));
+    partition.spoil(spoiled);
+    let error = partition.try_run(&fails.call, &fails.sender, START_US + 900).unwrap_err();
+    assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+    partition.remove(spoiled);
+    after.into_iter().for_each(|after| step(&mut partition, after));
+    assert_eq!(partition.keys().0, model.keys());
+}

@@ -4,16 +4,22 @@ use sha1::{Digest, Sha1};
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-const COMMON: &str = include_str!("scripts/common.lua");
-const RECORD: &str = include_str!("scripts/record.lua");
-const STREAM: &str = include_str!("scripts/stream.lua");
-const MESSAGE: &str = include_str!("scripts/message.lua");
-const ONCE: &str = include_str!("scripts/once.lua");
-const CHANNEL: &str = include_str!("scripts/channel.lua");
-const SNAPSHOT: &str = include_str!("scripts/snapshot.lua");
-const PRESENCE: &str = include_str!("scripts/presence.lua");
-const ROW: &str = include_str!("scripts/row.lua");
-const BLOCK: &str = include_str!("scripts/block.lua");
+/// The parts that scripts share, in the order in which they need each other.
+const SHARED: [&str; 10] = [
+    include_str!("scripts/common.lua"),
+    include_str!("scripts/record.lua"),
+    include_str!("scripts/stream.lua"),
+    include_str!("scripts/message.lua"),
+    include_str!("scripts/once.lua"),
+    include_str!("scripts/channel.lua"),
+    include_str!("scripts/snapshot.lua"),
+    include_str!("scripts/presence.lua"),
+    include_str!("scripts/row.lua"),
+    include_str!("scripts/block.lua"),
+];
+
+/// What the names of all versions of the library begin with.
+pub const LIBRARY_PREFIX: &str = "channelstream_";
 
 /// A script. Its arguments and its reply are described at the top of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,37 +152,12 @@ impl Script {
         }
     }
 
-    /// The parts that it shares with other scripts, in the order in which they need each other. A script has only those
-    /// that it uses, because Redis runs all of them with each call.
-    fn parts(self) -> &'static [&'static str] {
-        match self {
-            Self::Adopt
-            | Self::Enlist
-            | Self::ReadUser
-            | Self::Beat
-            | Self::Nodes
-            | Self::Send
-            | Self::Mark
-            | Self::Blocks
-            | Self::Channels => &[],
-            Self::Report | Self::Unfollow | Self::Announce | Self::SetUser => &[RECORD, STREAM],
-            Self::Append | Self::Change => &[RECORD, STREAM, MESSAGE, ONCE],
-            Self::Open | Self::Configure => &[RECORD, STREAM, CHANNEL],
-            Self::Follow | Self::Read => &[RECORD, STREAM, SNAPSHOT],
-            Self::Set => &[RECORD, STREAM, PRESENCE],
-            Self::Sweep => &[RECORD, STREAM, PRESENCE, ROW],
-            Self::Expire => &[RECORD, STREAM, BLOCK],
-            Self::Claim | Self::Release | Self::Find | Self::Store | Self::End => &[ROW],
-            Self::SetBlock | Self::Unblock => &[RECORD, BLOCK],
-        }
-    }
-
     /// What Redis must know of it: whether it only reads, and whether it runs when Redis is out of memory, because it needs
     /// little or frees some.
     fn flags(self) -> &'static str {
         match self {
             Self::Read | Self::ReadUser | Self::Nodes | Self::Find | Self::Blocks | Self::Channels => {
-                " flags=no-writes"
+                "'no-writes'"
             }
             Self::Adopt
             | Self::Enlist
@@ -188,27 +169,58 @@ impl Script {
             | Self::Release
             | Self::End
             | Self::Mark
-            | Self::Unblock => " flags=allow-oom",
+            | Self::Unblock => "'allow-oom'",
             _ => "",
         }
     }
 
-    /// The whole source. Its first line lets Redis refuse keys outside the partition.
-    pub fn source(self) -> String {
-        let parts = self.parts().join("\n");
-        format!("#!lua{}\n{COMMON}\n{parts}\n{}", self.flags(), self.body())
+    /// The name of its function in Redis, without that of the library.
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
     }
 
-    /// The hash of the source, by which Redis knows a loaded script.
-    pub fn sha(self) -> &'static str {
-        static HASHES: LazyLock<Vec<String>> =
-            LazyLock::new(|| Script::ALL.iter().map(|script| hash(&script.source())).collect());
-        HASHES.get(self as usize).map_or("", String::as_str)
+    /// The name by which Redis calls it.
+    pub fn function(self) -> &'static str {
+        LIBRARY.functions.get(self as usize).map_or("", String::as_str)
+    }
+
+    /// The lines that register it.
+    fn registration(self) -> String {
+        format!("register('{}', {{ {} }}, function()\n{}end)\n", self.name(), self.flags(), self.body())
     }
 }
 
-fn hash(source: &str) -> String {
-    Sha1::digest(source).iter().fold(String::new(), |mut text, byte| {
+/// All scripts, as the functions of one library. Redis runs what they share once, when it loads the library, and keeps the
+/// library with its data.
+#[derive(Debug)]
+pub struct Library {
+    /// Contains a hash of the code, so that the versions of several releases do not mix.
+    pub name: String,
+    pub source: String,
+    functions: Vec<String>,
+}
+
+/// The library of this release.
+pub static LIBRARY: LazyLock<Library> = LazyLock::new(|| Library::of(&code()));
+
+/// What the scripts share, and the registrations of all of them.
+fn code() -> String {
+    let own = Script::ALL.into_iter().map(Script::registration);
+    SHARED.into_iter().map(str::to_owned).chain(own).collect::<Vec<_>>().join("\n")
+}
+
+impl Library {
+    fn of(code: &str) -> Self {
+        let name = format!("{LIBRARY_PREFIX}{}", hash(code));
+        let source = format!("#!lua name={name}\nlocal NAME = '{name}'\n{code}");
+        let functions = Script::ALL.iter().map(|script| format!("{name}_{}", script.name())).collect();
+        Self { name, source, functions }
+    }
+}
+
+/// Long enough that no two versions have the same one.
+fn hash(code: &str) -> String {
+    Sha1::digest(code).iter().take(8).fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
@@ -218,14 +230,38 @@ fn hash(source: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
-    fn each_script_has_its_own_hash() {
-        let mut hashes: Vec<_> = Script::ALL.iter().map(|script| script.sha()).collect();
-        assert!(hashes.iter().all(|hash| hash.len() == 40));
-        hashes.sort_unstable();
-        hashes.dedup();
-        assert_eq!(hashes.len(), Script::ALL.len());
-        assert_eq!(Script::Sweep.sha(), hash(&Script::Sweep.source()));
+    fn each_script_has_its_own_function_of_this_version() {
+        let functions: BTreeSet<_> = Script::ALL.iter().map(|script| script.function()).collect();
+        assert_eq!(functions.len(), Script::ALL.len());
+        assert!(functions.iter().all(|function| function.starts_with(&LIBRARY.name)));
+        assert_eq!(Script::SetBlock.function(), format!("{}_setblock", LIBRARY.name));
+        assert_ne!(Library::of("one").name, Library::of("other").name);
+    }
+
+    /// The names that a line declares, if it declares variables of the whole library.
+    fn declared(line: &str) -> Vec<&str> {
+        let names = line.strip_prefix("local ").filter(|names| !names.starts_with("function "));
+        let names = names.map_or("", |names| names.split('=').next().unwrap_or_default());
+        names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// What a call changes must be set when the next one begins, or one of them could read what another left.
+    #[test]
+    fn only_the_beginning_of_a_call_sets_what_all_scripts_share() {
+        let [common, others @ ..] = SHARED;
+        let (state, functions) = common.split_once("local function begin_call").unwrap();
+        let begin = functions.split("\nend\n").next().unwrap();
+        let lines = || state.lines().take_while(|line| !line.starts_with("local function"));
+        let is_constant = |name: &&str| name.chars().all(|letter| letter.is_uppercase() || letter == '_');
+        let state: Vec<_> = lines().filter(|line| !line.contains('=')).flat_map(declared).collect();
+        assert!(state.contains(&"streams") && state.contains(&"outgoing"), "{state:?}");
+        let own = "ARGV, node, epoch, seed, clock, term, ids, outgoing, streams";
+        own.split(", ").for_each(|name| assert!(begin.contains(name), "{name} outlives a call"));
+        for line in others.iter().flat_map(|part| part.lines()) {
+            assert!(declared(line).iter().all(is_constant), "{line}: only common.lua has variables");
+        }
     }
 }

@@ -30,7 +30,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Case {
-    /// All cases below but the soak, one after the other; fails if one does
+    /// All cases below but engine and soak, one after the other; fails if one does
     All(cases::all::Options),
     /// CPU for each delivery of broadcasts to one channel
     Fanout(cases::fanout::Options),
@@ -64,6 +64,8 @@ enum Case {
     Receivers(cases::receivers::Options),
     /// CPU for each delivery by long-poll
     Poll(cases::poll::Options),
+    /// What several nodes over one Redis cost; needs redis-server on the PATH
+    Engine(cases::engine::Options),
     /// Steady load while clients connect and leave: what the server holds before and after
     Soak(cases::soak::Options),
     /// The baseline itself, started by the other cases
@@ -165,6 +167,7 @@ fn one(case: &Case) -> io::Result<bool> {
         Case::Members(options) => cases::members::run(options),
         Case::Receivers(options) => cases::receivers::run(options),
         Case::Poll(options) => cases::poll::run(options),
+        Case::Engine(options) => cases::engine::run(options),
         Case::Soak(options) => cases::soak::run(options),
         Case::All(_) | Case::RawServer => Ok(true),
     }

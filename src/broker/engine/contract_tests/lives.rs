@@ -1,12 +1,14 @@
 //! Series of calls that random calls seldom are: how a cluster begins, fails over, loses a node.
 
 use super::super::call::{
-    Call, ChannelRecord, Count, EngineConstants, Laggard, NodeNumber, Retention, RowUpdate, ScriptSettings,
-    Sender,
+    Call, ChannelRecord, Count, EngineConstants, Item, Laggard, NodeNumber, Retention, RowUpdate,
+    ScriptSettings, Sender,
 };
-use super::super::record::MemberView;
+use super::super::record::{MemberView, Record};
 use super::calls::{NODES, Step, stream, text};
 use crate::protocol::ids::{Epoch, Stamp};
+use crate::protocol::message::{Delivery, Message};
+use crate::protocol::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -59,10 +61,61 @@ pub fn failover(settings: EngineConstants) -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// The life and the death of a node with many members, rows and streams.
-pub fn large_node(members: usize) -> Vec<Step> {
+/// A call that fails in the middle, and what happens before and after.
+pub struct Failure {
+    pub before: Vec<Step>,
+    pub fails: Step,
+    /// The key that has the wrong type when the call runs.
+    pub spoiled: &'static str,
+    pub after: Vec<Step>,
+}
+
+/// A call that has changed a stream, the term and the mail of two nodes when it fails. The calls after it use the same.
+pub fn failure() -> Failure {
+    let settings = settings();
+    let by = |node: usize, call| Step { call, sender: plain(NODES[node], 1, settings), passed: 1 };
+    let step = |call| by(0, call);
+    let numbered = |number, streams: &[&str]| {
+        let item =
+            |stream: &&str| Item { stream: (*stream).into(), record: message(), idempotency_key: None };
+        let mut step = step(Call::Append { items: streams.iter().map(item).collect() });
+        step.sender.number = number;
+        step
+    };
+    let follow =
+        |node, stream: &str| by(node, Call::Follow { stream: stream.into(), after: 0, max_bytes: 0 });
+    let read = |stream: &str| {
+        let (after, max_bytes) = (0, 1 << 20);
+        step(Call::Read { stream: stream.into(), after, with_history: true, with_members: true, max_bytes })
+    };
+    let channels = ["ca", "cb"].map(|stream| channel(stream.into())).to_vec();
+    let mut before = beginning(settings);
+    before.push(step(Call::Open { channels }));
+    before.extend([follow(0, "ca"), follow(1, "ca"), follow(1, "cb"), numbered(1, &["cb"])]);
+    // With one stream only, the first command that stores something is the one that fails.
+    let fails = numbered(2, &["ca", "ca"]);
+    let set = Call::Set { is_quiet: false, counts: vec![count("ca", "x".into())] };
+    let after = vec![
+        by(1, Call::Mark { data: b"m".to_vec() }),
+        numbered(3, &["cb"]),
+        step(set),
+        read("ca"),
+        read("cb"),
+        step(Call::Announce { stream: "ca".into(), after: 0, record: b"r".to_vec() }),
+    ];
+    Failure { before, fails, spoiled: "log:ca", after }
+}
+
+fn message() -> Vec<u8> {
+    let delivery = Delivery { channel: Some("c".into()), ..Delivery::default() };
+    let timestamp = Timestamp::from_unix_micros(1);
+    let message = Message { uuid: Uuid::from_u128(1), timestamp, user: "x".into(), message: None, delivery };
+    Record::Message { message, edited: None }.encode()
+}
+
+fn settings() -> EngineConstants {
     let retention = Retention { channel_frames: 8, user_frames: 3, history: 4 };
-    let settings = EngineConstants {
+    EngineConstants {
         retention,
         key_window_ms: 1,
         max_channels: 0,
@@ -72,22 +125,24 @@ pub fn large_node(members: usize) -> Vec<Step> {
         grace_ms: 1,
         beat_ms: 1,
         dead_ms: 3,
-    };
+    }
+}
+
+fn channel(stream: String) -> ChannelRecord {
+    let settings = ScriptSettings::PRIVATE;
+    ChannelRecord { stream, uuid: Uuid::nil(), settings, text: "{}".into(), offset: 0 }
+}
+
+fn count(stream: &str, user: String) -> Count {
+    let view = MemberView { state: "{}".into(), public_state: "{}".into() }.encode();
+    Count { stream: stream.into(), user, connections: 1, view }
+}
+
+/// The life and the death of a node with many members, rows and streams.
+pub fn large_node(members: usize) -> Vec<Step> {
+    let settings = settings();
     let by = |node: usize, passed, call| Step { call, sender: plain(NODES[node], 1, settings), passed };
     let channels = |prefix: &str| (0..members).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>();
-    let channel = |stream: String| ChannelRecord {
-        stream,
-        uuid: Uuid::nil(),
-        settings: ScriptSettings::PRIVATE,
-        text: "{}".into(),
-        offset: 0,
-    };
-    let count = |user: String| Count {
-        stream: "c0".into(),
-        user,
-        connections: 1,
-        view: MemberView { state: "{}".into(), public_state: "{}".into() }.encode(),
-    };
     let claim = |conn: String| by(1, 0, Call::Claim { conn, user: "x".into(), data: vec![] });
     let store = |conn: String| RowUpdate { conn, generation: 0, data: vec![] };
     let mut steps = beginning(settings);
@@ -95,7 +150,10 @@ pub fn large_node(members: usize) -> Vec<Step> {
     steps.push(by(
         1,
         1,
-        Call::Set { is_quiet: false, counts: channels("u").into_iter().map(count).collect() },
+        Call::Set {
+            is_quiet: false,
+            counts: channels("u").into_iter().map(|user| count("c0", user)).collect(),
+        },
     ));
     steps.extend(channels("k").into_iter().take(300).map(claim));
     steps.push(by(1, 1, Call::Store { rows: channels("k").into_iter().map(store).collect() }));

@@ -4,17 +4,16 @@ use super::super::call::{Call, NodeNumber, Sender};
 use super::super::local_redis_tests::LocalRedis;
 use super::super::model::{Keys, Stored};
 use super::super::reply::Reply;
-use super::super::scripts::Script;
+use super::super::scripts::LIBRARY;
 use super::calls::NODES;
-use redis::{Connection, FromRedisValue, Value, cmd, pipe};
-use std::collections::{BTreeMap, HashMap};
+use redis::{Connection, FromRedisValue, RedisResult, Value, cmd, pipe};
+use std::collections::BTreeMap;
 
 const PREFIX: &str = "cs:{0}:";
 const CLOCK: &str = "cs:{0}:clock";
 
 pub struct Partition {
     connection: Connection,
-    hashes: HashMap<Script, String>,
     _server: LocalRedis,
 }
 
@@ -24,9 +23,9 @@ fn replace(source: &str, from: &str, to: &str) -> String {
 }
 
 /// The source with the clock and the mailboxes of the test. A mailbox has one subscriber.
-fn testable(script: Script) -> String {
+fn testable() -> String {
     let source =
-        replace(&script.source(), "redis.call('TIME')", "{ 0, redis.call('GET', prefix .. 'clock') }");
+        replace(&LIBRARY.source, "redis.call('TIME')", "{ 0, redis.call('GET', prefix .. 'clock') }");
     let publish = "redis.call('SPUBLISH', prefix .. 'box:' .. to, mail)";
     let store = "redis.call('APPEND', prefix .. 'mail:' .. to, mail) > 0 and 1";
     replace(&source, publish, store)
@@ -36,12 +35,9 @@ impl Partition {
     pub fn start() -> Self {
         let server = LocalRedis::start();
         let mut connection = server.connect();
-        let load = |script: Script| {
-            let hash = cmd("SCRIPT").arg("LOAD").arg(testable(script)).query(&mut connection);
-            (script, hash.unwrap_or_else(|error| panic!("{script:?}: {error}")))
-        };
-        let hashes = Script::ALL.map(load).into_iter().collect();
-        Self { connection, hashes, _server: server }
+        let loaded = cmd("FUNCTION").arg("LOAD").arg(testable()).query::<String>(&mut connection);
+        loaded.unwrap_or_else(|error| panic!("{error}"));
+        Self { connection, _server: server }
     }
 
     fn ask<T: FromRedisValue>(&mut self, parts: &[&str]) -> T {
@@ -54,25 +50,44 @@ impl Partition {
         let () = self.ask(&["FLUSHALL"]);
     }
 
+    /// Gives a key of the partition another type, so that calls that use it fail.
+    pub fn spoil(&mut self, key: &str) {
+        let () = self.ask(&["SET", &format!("{PREFIX}{key}"), "spoiled"]);
+    }
+
+    pub fn remove(&mut self, key: &str) {
+        let removed: bool = self.ask(&["DEL", &format!("{PREFIX}{key}")]);
+        assert!(removed, "{key}");
+    }
+
     pub fn run(
         &mut self,
         call: &Call,
         sender: &Sender,
         clock: u64,
     ) -> (Reply, BTreeMap<NodeNumber, Vec<u8>>) {
+        self.try_run(call, sender, clock).unwrap_or_else(|error| panic!("{error}: {call:?}"))
+    }
+
+    /// An error is that of the script.
+    pub fn try_run(
+        &mut self,
+        call: &Call,
+        sender: &Sender,
+        clock: u64,
+    ) -> RedisResult<(Reply, BTreeMap<NodeNumber, Vec<u8>>)> {
         let mut commands = pipe();
         commands.cmd("SET").arg(CLOCK).arg(clock).ignore();
-        commands.cmd("EVALSHA").arg(&self.hashes[&call.script()]).arg(1).arg(PREFIX);
+        commands.cmd("FCALL").arg(call.script().function()).arg(1).arg(PREFIX);
         call.arguments(sender).0.iter().for_each(|argument| _ = commands.arg(argument));
         for node in NODES {
             commands.cmd("GETDEL").arg(format!("{PREFIX}mail:{node}"));
         }
-        let replies: Vec<Value> =
-            commands.query(&mut self.connection).unwrap_or_else(|error| panic!("{error}: {call:?}"));
+        let replies: Vec<Value> = commands.query(&mut self.connection)?;
         let mut replies = replies.into_iter().map(|value| Reply::read(value).unwrap());
         let reply = replies.next().unwrap();
         let mail = NODES.into_iter().zip(replies);
-        (reply, mail.filter_map(|(node, mail)| Some((node, mail.bytes()?.to_vec()))).collect())
+        Ok((reply, mail.filter_map(|(node, mail)| Some((node, mail.bytes()?.to_vec()))).collect()))
     }
 
     /// All keys, and the names of those that Redis itself removes after a while.

@@ -78,12 +78,25 @@ async fn scripts_that_redis_forgot_are_loaded_again() {
     let node = Node::join(settings(&redis.url())).await;
     node.follow().await;
     for number in 1..5 {
-        let () = redis.ask(&["SCRIPT", "FLUSH", "SYNC"]);
+        let () = redis.ask(&["FUNCTION", "FLUSH", "SYNC"]);
         let (appended, read) = tokio::join!(node.link.call(append(number)), node.link.call(read_user()));
         assert!(appended.is_ok() && read == Ok(Reply::Nil), "{appended:?} {read:?}");
     }
     assert_eq!(numbers(&node.read().await), [1, 2, 3, 4]);
     assert_eq!(node.link.counters().reconnects.get(), 0);
+}
+
+#[tokio::test]
+async fn a_node_removes_the_scripts_of_other_releases_only() {
+    let redis = LocalRedis::start();
+    for library in ["channelstream_older", "application"] {
+        let source = format!("#!lua name={library}\nredis.register_function('{library}', function() end)");
+        let _: String = redis.ask(&["FUNCTION", "LOAD", &source]);
+    }
+    let node = Node::join(settings(&redis.url())).await;
+    assert!(node.link.call(read_user()).await.is_ok());
+    let of = |name: &str| redis.ask::<Vec<redis::Value>>(&["FUNCTION", "LIST", "LIBRARYNAME", name]);
+    assert_eq!((of("channelstream_*").len(), of("application").len()), (1, 1));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::super::call::{Call, Sender};
 use super::super::reply::Reply;
-use super::super::scripts::Script;
+use super::super::scripts::LIBRARY;
 use super::pushes::{End, Pushes};
 use super::verdict::Failure;
 use futures_util::StreamExt;
@@ -94,20 +94,23 @@ pub async fn run(redis: &mut MultiplexedConnection, commands: Vec<Cmd>) -> Redis
 
 /// The command that runs a script.
 pub fn command(partition: &str, call: &Call, sender: &Sender) -> Cmd {
-    let mut command = redis::cmd("EVALSHA");
-    command.arg(call.script().sha()).arg(1).arg(partition);
+    // The name says which version of the code the node needs.
+    let mut command = redis::cmd("FCALL");
+    command.arg(call.script().function()).arg(1).arg(partition);
     call.arguments(sender).0.iter().for_each(|argument| _ = command.arg(argument.as_slice()));
     command
 }
 
-/// The commands that load all scripts.
-pub fn load_commands() -> Vec<Cmd> {
-    let load = |script: Script| {
-        let mut command = redis::cmd("SCRIPT");
-        command.arg("LOAD").arg(script.source());
-        command
-    };
-    Script::ALL.into_iter().map(load).collect()
+/// The command that loads the library of scripts.
+pub fn load_command() -> Cmd {
+    let mut command = redis::cmd("FUNCTION");
+    command.arg("LOAD").arg(&LIBRARY.source);
+    command
+}
+
+/// Whether the library is loaded, according to the answer to [`load_command`]. Another node may have been earlier.
+pub fn is_loaded(answer: &Result<Reply, Failure>) -> bool {
+    answer.as_ref().map_or_else(|failure| failure.text.contains("already exists"), |_| true)
 }
 
 /// What Redis answered to a command.

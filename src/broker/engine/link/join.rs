@@ -2,7 +2,8 @@
 
 use super::super::call::{Call, NodeNumber, Sender};
 use super::super::reply::Reply;
-use super::connection::{self, Connection, command, load_commands};
+use super::super::scripts::{LIBRARY, LIBRARY_PREFIX};
+use super::connection::{self, Connection, answer, command, is_loaded, load_command};
 use super::handle::Shared;
 use super::liveness::{Adopted, Attempt};
 use super::pushes::{PushSender, Pushes};
@@ -162,10 +163,15 @@ impl Joining {
 }
 
 impl Talk {
+    /// Runs commands. The errors of single ones are values.
+    async fn send(&mut self, commands: Vec<Cmd>) -> Result<Vec<Value>, String> {
+        let values = timeout(run::UNANSWERED_LIMIT, connection::run(&mut self.redis, commands)).await;
+        values.map_err(|_| "Redis does not answer")?.map_err(|error| error.to_string())
+    }
+
     /// Runs commands. An error of one of them is an error of all.
     async fn ask(&mut self, commands: Vec<Cmd>) -> Result<Vec<Value>, String> {
-        let values = timeout(run::UNANSWERED_LIMIT, connection::run(&mut self.redis, commands)).await;
-        let values = values.map_err(|_| "Redis does not answer")?.map_err(|error| error.to_string())?;
+        let values = self.send(commands).await?;
         let error = values.iter().find_map(|value| match value {
             Value::ServerError(error) => {
                 Some(format!("{} {}", error.code(), error.details().unwrap_or_default()))
@@ -220,8 +226,27 @@ impl Talk {
         Ok(())
     }
 
+    /// Loads the library of scripts, if the server does not have it. Then removes those of other releases, so that they do
+    /// not pile up: a node that still uses one loads it again.
     async fn load(&mut self) -> Result<(), String> {
-        self.ask(load_commands()).await.map(drop)
+        let mut list = cmd("FUNCTION");
+        list.arg("LIST").arg("LIBRARYNAME").arg(format!("{LIBRARY_PREFIX}*"));
+        let libraries = self.ask(vec![list]).await?.iter().flat_map(library_names).collect::<Vec<_>>();
+        if libraries.contains(&LIBRARY.name) {
+            return Ok(());
+        }
+        let remove = |library: &String| {
+            let mut remove = cmd("FUNCTION");
+            remove.arg("DELETE").arg(library);
+            remove
+        };
+        let commands = std::iter::once(load_command()).chain(libraries.iter().map(remove)).collect();
+        // Another node may have removed one of them meanwhile.
+        let answers = self.send(commands).await?.into_iter().map(answer);
+        match answers.take(1).find(|loaded| !is_loaded(loaded)) {
+            Some(Err(failure)) => Err(failure.text),
+            _ => Ok(()),
+        }
     }
 
     async fn adopt(&mut self, joining: &Joining, server: &Server) -> Result<Adopted, String> {
@@ -235,6 +260,17 @@ impl Talk {
         subscribe.arg(format!("{}box:{node}", self.partition));
         self.ask(vec![subscribe]).await.map(drop)
     }
+}
+
+/// The names in an answer to FUNCTION LIST.
+fn library_names(list: &Value) -> Vec<String> {
+    let Value::Array(libraries) = list else { return Vec::new() };
+    let name = |library: &Value| {
+        let Value::Map(fields) = library else { return None };
+        let field = fields.iter().find(|(field, _)| text(field).as_deref() == Some("library_name"))?;
+        text(&field.1)
+    };
+    libraries.iter().filter_map(name).collect()
 }
 
 /// The run id, and the name with the version, of a server that is new enough.

@@ -7,6 +7,9 @@ use super::counters::ScriptError;
 /// The reply to a change as long as nodes have not reported what they saw before a failover.
 const SETTLING: &str = "SETTLING";
 
+/// The error of a call whose library is not loaded.
+const NO_FUNCTION: &str = "Function not found";
+
 /// An error of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -72,7 +75,7 @@ impl Verdict {
             Err(failure) => failure,
         };
         let (verdict, error) = match failure.code.as_str() {
-            "NOSCRIPT" => (Self::NotLoaded, ScriptError::NotLoaded),
+            "ERR" if failure.text.ends_with(NO_FUNCTION) => (Self::NotLoaded, ScriptError::NotLoaded),
             "OOM" => (Self::Done(Err(EngineError::Full)), ScriptError::Full),
             "READONLY" | "LOADING" | "MASTERDOWN" => (Self::Lost(Loss::NotReady), ScriptError::NotReady),
             _ => (Self::Done(Err(EngineError::Refused(failure.text))), ScriptError::Other),

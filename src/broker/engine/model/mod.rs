@@ -145,6 +145,8 @@ pub struct Model {
     last_calls: BTreeMap<(Uuid, u64), (u64, Vec<u8>)>,
     idempotency_keys: BTreeMap<String, Vec<u8>>,
     mail: BTreeMap<NodeNumber, Vec<u8>>,
+    /// Streams to whose logs the call has appended.
+    longer: BTreeSet<String>,
 }
 
 impl Model {
@@ -168,6 +170,7 @@ impl Model {
             last_calls: BTreeMap::new(),
             idempotency_keys: BTreeMap::new(),
             mail: BTreeMap::new(),
+            longer: BTreeSet::new(),
         }
     }
 
@@ -179,6 +182,7 @@ impl Model {
             Some(refusal) => status(refusal),
             None => self.perform(call),
         };
+        self.trim_logs();
         (reply, std::mem::take(&mut self.mail))
     }
 

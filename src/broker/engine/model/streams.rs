@@ -26,13 +26,18 @@ impl Stream {
             return false;
         }
         self.log.push_back((self.offset, self.stamp, record.to_vec()));
-        if self.log.len() as u32 > frames + frames / 8 {
-            while self.log.len() as u32 > frames {
-                let (offset, stamp, _) = self.log.pop_front().unwrap();
-                (self.first, self.floor) = (offset + 1, stamp);
-            }
-        }
         true
+    }
+
+    /// Forgets the oldest entries if there are too many.
+    fn trim(&mut self, frames: u32) {
+        if self.log.len() as u32 <= frames + frames / 8 {
+            return;
+        }
+        while self.log.len() as u32 > frames {
+            let (offset, stamp, _) = self.log.pop_front().unwrap();
+            (self.first, self.floor) = (offset + 1, stamp);
+        }
     }
 }
 
@@ -56,8 +61,7 @@ impl Model {
     }
 
     pub(super) fn raise_offset(&mut self, name: &str, offset: u64) {
-        let retention = self.sender.settings.retention;
-        let frames = if is_channel(name) { retention.channel_frames } else { retention.user_frames };
+        let frames = self.frames_of(name);
         let stream = self.streams.get_mut(name).unwrap();
         if offset <= stream.offset {
             return;
@@ -169,14 +173,30 @@ impl Model {
 
     /// Returns whether the log keeps the record.
     pub(super) fn append(&mut self, name: &str, record: &[u8]) -> bool {
-        let stamp = self.next_stamp();
-        let retention = self.sender.settings.retention;
-        let frames = if is_channel(name) { retention.channel_frames } else { retention.user_frames };
+        let (stamp, frames) = (self.next_stamp(), self.frames_of(name));
         let stream = self.streams.get_mut(name).unwrap();
         (stream.offset, stream.stamp) = (stream.offset + 1, stamp);
         let is_kept = stream.push(record, frames);
+        if is_kept {
+            self.longer.insert(name.into());
+        }
         self.send(name, 0, record);
         is_kept
+    }
+
+    fn frames_of(&self, name: &str) -> u32 {
+        let retention = self.sender.settings.retention;
+        if is_channel(name) { retention.channel_frames } else { retention.user_frames }
+    }
+
+    /// Trims the logs to which the call has appended.
+    pub(super) fn trim_logs(&mut self) {
+        for name in std::mem::take(&mut self.longer) {
+            let frames = self.frames_of(&name);
+            if let Some(stream) = self.streams.get_mut(&name) {
+                stream.trim(frames);
+            }
+        }
     }
 
     pub(super) fn announce(&mut self, name: &str, after: u64, record: &[u8]) -> Reply {

@@ -9,9 +9,9 @@ if refused then return refused end
 local function append_history(stream, bytes)
   local size = stream.history == 0 and max_history or math.min(stream.history, max_history)
   if size == 0 or not has(stream.flags, STORE_HISTORY) or has(flags_of(bytes), NO_HISTORY) then return false end
-  local key = prefix .. 'hist:' .. stream.name
-  redis.call('RPUSH', key, bytes)
-  redis.call('LTRIM', key, -size, -1)
+  stream.messages = stream.messages or {}
+  table.insert(stream.messages, bytes)
+  stream.history_size = size
   return true
 end
 
@@ -24,7 +24,7 @@ local function publish_item(name, bytes)
 end
 
 local answers = {}
-for i = FIRST, #ARGV, 3 do
+for i = FIRST_OF_NUMBERED, #ARGV, 3 do
   local key = ARGV[i + 2] ~= '' and prefix .. 'key:' .. ARGV[i + 2]
   local before = key and redis.call('GET', key)
   if before then
@@ -33,6 +33,12 @@ for i = FIRST, #ARGV, 3 do
     local published = publish_item(ARGV[i], ARGV[i + 1])
     if key and published ~= NO_STREAM then redis.call('SET', key, published, 'PX', math.max(key_window_ms, 1)) end
     table.insert(answers, published)
+  end
+end
+for name, stream in pairs(streams) do
+  if stream.messages then
+    push(prefix .. 'hist:' .. name, stream.messages)
+    redis.call('LTRIM', prefix .. 'hist:' .. name, -stream.history_size, -1)
   end
 end
 save_streams()

@@ -3,7 +3,7 @@
 -- Returns a stamp, the epoch of stamps, and the dead nodes that still hold something.
 
 local info = ARGV[FIRST]
-if not is_known(node) or not redis.call('ZSCORE', BEATS, node) then return redis.status_reply('FENCED') end
+if not is_known(node) or not redis.call('ZSCORE', BEATS, node) then return status('FENCED') end
 
 -- Silence counts only while Redis answers: after an outage all nodes have the full time.
 local times = redis.call('HMGET', TERM, 'last_beat', 'resumed')

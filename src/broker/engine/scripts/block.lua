@@ -1,14 +1,12 @@
 -- Blocks of users, which all nodes enforce.
 
-local BLOCKS = prefix .. 'blocks'
-
 -- Notifies all nodes. There is no stream, so that position and numbers are zeros.
 local function announce_block(user, bytes)
   local note = record(BLOCK, NO_UUID, 0, text(user) .. text(bytes))
-  local item = text('\1\1' .. text('b') .. '00000000' .. string.rep('\0', 32) .. note)
+  local head = '\1\1' .. text('b') .. '00000000' .. string.rep('\0', 32)
   local states = redis.call('HGETALL', NODES)
   for i = 1, #states, 2 do
-    if tonumber(states[i + 1]) then deliver(states[i], item) end
+    if tonumber(states[i + 1]) then deliver(states[i], struct.pack('<I4', #head + #note) .. head, note) end
   end
 end
 

@@ -5,7 +5,7 @@
 local refused = refusal() or answered()
 if refused then return refused end
 
-local name, bytes = ARGV[FIRST], ARGV[FIRST + 1]
+local name, bytes = ARGV[FIRST_OF_NUMBERED], ARGV[FIRST_OF_NUMBERED + 1]
 local is_deletion, uuid = kind_of(bytes) == DELETE, uuid_of(bytes)
 
 local function is_the_message(candidate)

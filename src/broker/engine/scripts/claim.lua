@@ -1,8 +1,9 @@
 -- Makes the node the owner of a connection that is new, its own, or without a living owner.
 -- ARGV: connection, user, data of a new one.
--- Returns one of: NEW, generation; FOREIGN, if the connection belongs to another user; OWN, generation, data; OTHER, owner, generation, data, if another node is the owner; TAKEN, generation, data, and nil or what the
--- mark of the last owner states: the stamp up to which it had delivered everything, and how far the connection had received
--- its streams, or '' if it was no laggard.
+-- Returns one of: NEW, generation; FOREIGN, if the connection belongs to another user; OWN, generation, data; OTHER, owner,
+-- generation, data, if another node is the owner; TAKEN, generation, data, and nil or what the mark of the last owner states:
+-- the stamp up to which it had delivered everything, and how far the connection had received its streams, or '' if it was no
+-- laggard.
 
 local refused = refusal()
 if refused then return refused end

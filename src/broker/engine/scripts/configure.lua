@@ -8,7 +8,7 @@ if refused then return refused end
 local channel = channel_at(FIRST)
 local stream = open(channel.name)
 if not stream then
-  if is_full(1) then return redis.status_reply('FULL') end
+  if is_full(1) then return status('FULL') end
   begin_channel(channel)
 else
   for _, field in ipairs({ 'flags', 'history', 'settings' }) do change(stream, field, channel[field]) end

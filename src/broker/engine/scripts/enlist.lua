@@ -3,9 +3,9 @@
 
 local earlier, info = ARGV[FIRST], ARGV[FIRST + 1]
 local term = current_term().number
-if not term then return redis.status_reply('NO_TERM') end
+if not term then return status('NO_TERM') end
 local state = redis.call('HGET', NODES, node)
-if state and not tonumber(state) then return redis.status_reply('FENCED') end
+if state and not tonumber(state) then return status('FENCED') end
 
 local reported = earlier ~= node and tonumber(redis.call('HGET', NODES, earlier))
 if reported then

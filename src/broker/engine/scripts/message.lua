@@ -5,7 +5,7 @@ local ABSENT = 4294967295
 -- Version, kind and flags; the uuid up to here; two times up to here.
 local UUID_END, TIMESTAMP_END, EDITED_END = 19, 29, 39
 -- What an answer begins with.
-local PUBLISHED, NO_STREAM, REPLAYED = '\0', '\1' .. string.rep('\0', 29), '\2'
+local PUBLISHED, NO_STREAM, REPLAYED = '\0', '\1' .. ('\0'):rep(29), '\2'
 local IN_LOG, IN_HISTORY = 1, 2
 
 local function kind_of(bytes) return string.byte(bytes, 2) end

@@ -10,7 +10,7 @@ for i = FIRST, #ARGV, ARGUMENTS do
   local channel = channel_at(i)
   if not missing[channel.name] and not find(channel.name) then missing[channel.name], more = true, more + 1 end
 end
-if is_full(more) then return redis.status_reply('FULL') end
+if is_full(more) then return status('FULL') end
 for i = FIRST, #ARGV, ARGUMENTS do
   local channel = channel_at(i)
   local stream = open(channel.name)

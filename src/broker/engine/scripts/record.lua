@@ -2,7 +2,7 @@
 
 local MESSAGE, EDIT, DELETE, JOINED, PARTED, SETTINGS, NUMBERS, STATE = 1, 2, 3, 4, 5, 6, 7, 8
 local USER, EPOCH_END, BLOCK = 11, 12, 13
-local NO_UUID, NO_ZONE = string.rep('\0', 16), -32768
+local NO_UUID, NO_ZONE = ('\0'):rep(16), -32768
 
 -- A record that a script makes up. `fields` have their lengths in front.
 local function record(kind, uuid, time, fields)

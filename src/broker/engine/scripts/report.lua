@@ -2,7 +2,7 @@
 -- ARGV: the greatest stamp that the node has seen, then for each stream: its key, the last offset that the node has seen.
 
 local current = current_term()
-if not current.number then return redis.status_reply('NO_TERM') end
+if not current.number then return status('NO_TERM') end
 raise_stamp(tonumber(ARGV[FIRST]))
 local state = redis.call('HGET', NODES, node)
 -- If this Redis has lost a node, it may have lost others as well, which do not report: no epoch can be trusted.

@@ -7,7 +7,7 @@ if refused then return refused end
 
 local user, until_ms = ARGV[FIRST], tonumber(ARGV[FIRST + 2])
 if redis.call('HEXISTS', BLOCKS, user) == 0 and redis.call('HLEN', BLOCKS) >= max_blocks then
-  return redis.status_reply('FULL')
+  return status('FULL')
 end
 redis.call('HSET', BLOCKS, user, ARGV[FIRST + 1])
 if until_ms > 0 then

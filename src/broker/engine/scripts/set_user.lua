@@ -9,7 +9,7 @@ local user, expected, user_record, view, changes =
   ARGV[FIRST], tonumber(ARGV[FIRST + 1]), ARGV[FIRST + 2], ARGV[FIRST + 3], ARGV[FIRST + 4]
 local key = prefix .. 'user:' .. user
 local before = redis.call('GET', key)
-if expected ~= (before and struct.unpack('<I8', before) or 0) then return redis.status_reply('VERSION') end
+if expected ~= (before and struct.unpack('<I8', before) or 0) then return status('VERSION') end
 
 -- A stamp, so that a record that was removed and created again has another version.
 local version = next_stamp()

@@ -7,10 +7,9 @@ local TEXTS = { epoch = 'epoch', interested = 'interested', previous_epoch = 'pr
   settings = 'settings' }
 local COUNTERS = '<I8I8I8I8I8I8I8I8I8I8I8I8'
 local NOTIFY_PRESENCE, STORE_HISTORY, STORE_FRAMES, NOTIFY_STATE, QUIET_PRESENCE = 1, 2, 4, 8, 16
-local CHANNELS = prefix .. 'channels'
 local ENTRY, NOTE = '\1\0', '\1\1'
-
-local streams = {}
+-- Lua passes no more values to a command than some thousands.
+local MOST_VALUES = 1000
 
 local function has(flags, flag) return flags % (2 * flag) >= flag end
 
@@ -39,12 +38,35 @@ local function counters(stream)
     stream.flags, stream.history, stream.connections, stream.users, stream.numbers, stream.announced)
 end
 
+local function frames_of(name) return is_channel(name) and max_channel_frames or max_user_frames end
+
+local function push(list, items)
+  local length
+  for first = 1, #items, MOST_VALUES do
+    length = redis.call('RPUSH', list, unpack(items, first, math.min(first + MOST_VALUES - 1, #items)))
+  end
+  return length
+end
+
+-- Stores the entries that the call has appended to a stream.
+local function save_log(stream)
+  local log, frames = prefix .. 'log:' .. stream.name, frames_of(stream.name)
+  local length = push(log, stream.entries)
+  -- Trimmed seldom, because each time costs as much as an append.
+  if length <= frames + math.floor(frames / 8) then return end
+  local last_trimmed = redis.call('LINDEX', log, length - frames - 1)
+  redis.call('LTRIM', log, -frames, -1)
+  change(stream, 'first', stream.offset + 1 - frames)
+  change(stream, 'floor', (struct.unpack('<I8', last_trimmed, 9)))
+end
+
 local function save_streams()
   for _, stream in pairs(streams) do
+    if stream.entries then save_log(stream) end
     local values = {}
     for field in pairs(stream.changed) do
-      table.insert(values, field)
-      table.insert(values, field == 'counters' and counters(stream) or stream[field])
+      values[#values + 1] = field
+      values[#values + 1] = field == 'counters' and counters(stream) or stream[field]
     end
     if values[1] then redis.call('HSET', stream.key, unpack(values)) end
   end
@@ -54,9 +76,9 @@ end
 -- Delivers a record to all nodes that follow the stream; src/broker/engine/entry.rs reads it.
 local function send(stream, kind, bytes)
   if stream.interested == '' then return end
-  local item = text(kind .. text(stream.name) .. stream.epoch
-    .. struct.pack('<I8I8I8I4I4', stream.offset, stream.stamp, stream.numbers, stream.connections, stream.users) .. bytes)
-  for to in string.gmatch(stream.interested, '%d+') do deliver(to, item) end
+  local place = struct.pack('<I8I8I8I4I4', stream.offset, stream.stamp, stream.numbers, stream.connections, stream.users)
+  local length = #kind + 4 + #stream.name + #stream.epoch + #place + #bytes
+  deliver(stream.interested, struct.pack('<I4', length) .. kind .. text(stream.name) .. stream.epoch .. place, bytes)
 end
 
 -- Ends the epoch of a stream, because entries may be lost that a node has seen.
@@ -74,8 +96,7 @@ end
 local function raise_offset(stream, offset)
   local lost, log = offset - stream.offset, prefix .. 'log:' .. stream.name
   if lost <= 0 then return end
-  local frames = is_channel(stream.name) and max_channel_frames or max_user_frames
-  if has(stream.flags, STORE_FRAMES) and lost <= frames then
+  if has(stream.flags, STORE_FRAMES) and lost <= frames_of(stream.name) then
     for i = 1, lost do redis.call('RPUSH', log, struct.pack('<I8I8', stream.offset + i, stream.stamp)) end
   else
     redis.call('DEL', log)
@@ -122,24 +143,16 @@ end
 -- The private stream of a user. If it is missing, it begins behind an offset.
 local function open_private(name, offset) return open(name) or begin(name, STORE_FRAMES, 0, offset) end
 
--- Appends an entry, and delivers it. Returns whether the log keeps it.
+-- Appends an entry, and delivers it. `save_streams` stores it. Returns whether the log keeps it.
 local function append(stream, bytes)
-  change(stream, 'offset', stream.offset + 1)
-  change(stream, 'stamp', next_stamp())
-  local log, frames = prefix .. 'log:' .. stream.name, is_channel(stream.name) and max_channel_frames or max_user_frames
-  local is_kept = has(stream.flags, STORE_FRAMES) and frames > 0
+  stream.offset, stream.stamp, stream.changed.counters = stream.offset + 1, next_stamp(), true
+  local is_kept = has(stream.flags, STORE_FRAMES) and frames_of(stream.name) > 0
   if is_kept then
-    local length = redis.call('RPUSH', log, struct.pack('<I8I8', stream.offset, stream.stamp) .. bytes)
-    -- Trimmed seldom, because each time costs as much as an append.
-    if length > frames + math.floor(frames / 8) then
-      local last_trimmed = redis.call('LINDEX', log, length - frames - 1)
-      redis.call('LTRIM', log, -frames, -1)
-      change(stream, 'first', stream.offset + 1 - frames)
-      change(stream, 'floor', (struct.unpack('<I8', last_trimmed, 9)))
-    end
+    local entries = stream.entries or {}
+    entries[#entries + 1] = struct.pack('<I8I8', stream.offset, stream.stamp) .. bytes
+    stream.entries = entries
   else
-    change(stream, 'first', stream.offset + 1)
-    change(stream, 'floor', stream.stamp)
+    stream.first, stream.floor = stream.offset + 1, stream.stamp
   end
   send(stream, ENTRY, bytes)
   return is_kept
@@ -148,7 +161,7 @@ end
 -- States whether a node follows a stream, and so receives what happens in it.
 local function follow(follower, stream, is_on)
   local field, others = 'i' .. stream.name, {}
-  for other in string.gmatch(stream.interested, '%d+') do
+  for other in each_number(stream.interested) do
     if other ~= follower then table.insert(others, other) end
   end
   if is_on then

@@ -8,7 +8,7 @@ local dead, is_quiet = ARGV[FIRST], ARGV[FIRST + 1] == '1'
 local own, current, state = prefix .. 'own:' .. dead, current_term(), redis.call('HGET', NODES, dead)
 if not state then return 0 end
 local reported = tonumber(state)
-if reported and dead ~= node and redis.call('SISMEMBER', DEAD, dead) == 0 then return redis.status_reply('ALIVE') end
+if reported and dead ~= node and redis.call('SISMEMBER', DEAD, dead) == 0 then return status('ALIVE') end
 
 -- It may have seen entries that no other node has seen, and that a failover lost: no epoch can be trusted.
 if reported and reported < current.number then
@@ -16,7 +16,7 @@ if reported and reported < current.number then
   redis.call('HSET', TERM, 'retire', current.number, 'store', string.sub(epoch, 1, 6), 'unreported', current.unreported)
 end
 redis.call('HSET', NODES, dead, 'swept')
-if current.unreported > 0 then return redis.status_reply('SETTLING') end
+if current.unreported > 0 then return status('SETTLING') end
 
 -- Some fields, at least one if there is one. The ones of earlier calls are gone, so that each call begins from the start.
 local function some_fields()

@@ -5,6 +5,7 @@ mod broadcast;
 pub mod channels;
 pub mod churn;
 pub mod crowd;
+pub mod engine;
 pub mod fanout;
 pub mod growth;
 pub mod idle;

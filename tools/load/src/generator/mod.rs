@@ -16,6 +16,7 @@ pub mod presence;
 pub mod process;
 pub mod publisher;
 pub mod reader;
+pub mod redis;
 pub mod server;
 pub mod sleepers;
 pub mod soak;

@@ -123,7 +123,7 @@ fn pin_to(cores: &[usize]) -> io::Result<()> {
 }
 
 /// Calls a function while this thread is pinned to some cores, which a child inherits.
-fn on_cores<T>(cores: &[usize], call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn on_cores<T>(cores: &[usize], call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if cores.is_empty() {
         return call();
     }

@@ -66,6 +66,11 @@ pub fn failure(code: &str) -> Result<Reply, Failure> {
     Err(Failure { code: code.into(), text: format!("{code} text") })
 }
 
+/// The answer of a Redis that has lost the scripts.
+pub fn no_function() -> Result<Reply, Failure> {
+    Err(Failure { code: "ERR".into(), text: "ERR Function not found".into() })
+}
+
 pub fn status(text: &str) -> Result<Reply, Failure> {
     Ok(Reply::Status(text.into()))
 }
@@ -195,7 +200,7 @@ fn errors_of_redis_end_or_repeat_a_call() {
         (answered.outcomes.into_iter().next().map(|(_, result)| result), answered.needs)
     };
     let lost = |loss| (None, Some(Need::Connection(loss)));
-    assert_eq!(needs(failure("NOSCRIPT")), (None, Some(Need::Scripts)));
+    assert_eq!(needs(no_function()), (None, Some(Need::Scripts)));
     assert_eq!(needs(failure("OOM")), (Some(Err(EngineError::Full)), None));
     for code in ["READONLY", "LOADING", "MASTERDOWN"] {
         assert_eq!(needs(failure(code)), lost(Loss::NotReady));
@@ -216,7 +221,7 @@ fn a_change_that_passes_a_refused_one_ends_the_connection() {
     batch.push(set(), 1, None, now);
     batch.push(set(), 2, None, now);
     assert_eq!(batch.next_pipeline(now).len(), 2);
-    let answered = batch.answered(vec![failure("NOSCRIPT"), status("OK")], TRIP, now);
+    let answered = batch.answered(vec![no_function(), status("OK")], TRIP, now);
     assert_eq!(answered.needs, Some(Need::Connection(Loss::Disordered)));
     assert_eq!(batch.lost(), [(1, Err(EngineError::Unavailable))]);
 }
@@ -247,7 +252,7 @@ fn urgent_calls_pass_held_ones_and_are_repeated_when_scripts_are_missing() {
     let _ = batch.answered(vec![status("SETTLING")], TRIP, now);
     batch.push_urgent(Call::Beat { info: None }, 2);
     assert!(batch.next_urgent().is_some());
-    assert_eq!(batch.urgent_answered(failure("NOSCRIPT"), TRIP).needs, Some(Need::Scripts));
+    assert_eq!(batch.urgent_answered(no_function(), TRIP).needs, Some(Need::Scripts));
     assert!(batch.next_urgent().is_some());
     let answered = batch.urgent_answered(status("SETTLING"), TRIP);
     assert_eq!(answered.outcomes, [(2, Ok(Reply::Status("SETTLING".into())))]);

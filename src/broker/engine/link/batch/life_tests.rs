@@ -2,7 +2,7 @@
 
 use super::Batch;
 use super::call_tests::{
-    TIMEOUT, TRIP, answer_of, append, batch, change, failure, ids_of, read, set, status,
+    TIMEOUT, TRIP, answer_of, append, batch, change, ids_of, no_function, read, set, status,
 };
 use crate::broker::engine::call::Call;
 use crate::broker::engine::entry::{Published, read_answers};
@@ -163,7 +163,7 @@ impl World {
             let refused = match refusal {
                 // It refuses all, because settling never begins after it has accepted a change.
                 Refusal::Settling if pipeline.len() == 1 => Some(status("SETTLING")),
-                Refusal::NoScript if index >= from => Some(failure("NOSCRIPT")),
+                Refusal::NoScript if index >= from => Some(no_function()),
                 Refusal::Fenced if index >= from => Some(status("FENCED")),
                 _ => None,
             };

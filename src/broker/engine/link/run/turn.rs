@@ -1,7 +1,7 @@
 //! What the task of the link does in a turn.
 
 use super::super::batch::Answered;
-use super::super::connection::{Arrivals, Landed, Request, answer, command, load_commands};
+use super::super::connection::{Arrivals, Landed, Request, answer, command, is_loaded, load_command};
 use super::super::handle::{Owner, ToLink};
 use super::super::join::{JoinError, Joined, Joining};
 use super::super::liveness::{Beaten, Chore};
@@ -57,7 +57,7 @@ impl Link {
             match (needs, &mut self.state) {
                 (Some(Need::Connection(cause)), _) => loss = loss.max(Some(cause)),
                 (Some(Need::Scripts), State::Connected(connection)) => {
-                    connection.send(Request::Scripts, load_commands(), now);
+                    connection.send(Request::Scripts, vec![load_command()], now);
                 }
                 _ => {}
             }
@@ -80,7 +80,7 @@ impl Link {
                 None => nothing(Some(Need::Connection(Loss::Disordered))),
             },
             Request::Scripts => {
-                let is_failed = answers.any(|answer| answer.is_err());
+                let is_failed = !answers.all(|answer| is_loaded(&answer));
                 nothing(is_failed.then_some(Need::Connection(Loss::NotReady)))
             }
         }
