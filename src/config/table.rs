@@ -226,6 +226,8 @@ settings! {
         engine_beat_ms: u64 = 1_000 => duration(100, 60_000);
         /// A node that sends no beat for this long counts as dead, and the users that only it serves leave, in ms; at least three times `engine_beat_ms`.
         engine_dead_ms: u64 = 3_000 => duration(300, HOUR_MS);
+        /// The users of a node that stops in an orderly way leave only after this time, in ms, so that their clients can return to another node, or to the same one, without an event.
+        restart_grace_ms: u64 = 15_000 => duration(0, HOUR_MS);
         /// Bytes that may wait for Redis, and bytes from Redis that may wait for this node; above the former the API answers 503, above the latter the node reads again what it has missed.
         engine_pending_bytes: usize = 64 << 20 => size(1 << 20, 1 << 40);
         /// Redis forgets a channel that has no members and is not used for this long, in ms; 0 means never.

@@ -3,7 +3,8 @@
 
 use super::core::Core;
 use crate::broker::drain::{Stage, retry_ms};
-use crate::broker::registry::messages::StartDrain;
+use crate::broker::registry::Registry;
+use crate::broker::registry::messages::{Ask, StartDrain};
 use actix_rt::ArbiterHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,11 @@ impl Stopper {
         let _ = timeout_at(started + limit, self.connections_are_gone()).await;
         let _ = timeout(REPORT_AGE, self.queues_are_empty()).await;
         if let Some(link) = &self.core.link_handle {
+            // Other nodes continue where the clients are now.
+            if let Some(registry) = self.core.registry.get() {
+                let stored = registry.send(Ask(|registry: &mut Registry, _: &mut _| registry.store_rows()));
+                let _ = timeout_at(started + limit, stored).await;
+            }
             // It ends within the time that a call may take.
             link.leave().await;
         }

@@ -20,6 +20,7 @@ pub(super) fn link_settings(settings: &Settings) -> Result<Option<LinkSettings>,
         prefix: settings.engine_prefix.clone(),
         timeout_ms: settings.engine_timeout_ms,
         pending_bytes: settings.engine_pending_bytes,
+        restart_grace_ms: settings.restart_grace_ms,
         info: Nodes::info_of(&settings.node_name(), NodeInfo::default()).to_json(),
         constants: constants(settings),
     }))

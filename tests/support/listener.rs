@@ -95,13 +95,19 @@ impl Listener {
                     Ok((_, mut incoming, outgoing)) => {
                         stream = Some(outgoing);
                         let events = Events { results: sender, resume: resume.is_some() };
-                        // The session that answers has attached to its connection.
                         let first = incoming.expect().await;
-                        assert!(first.retry.is_some() && first.has_comment, "{first:?}");
-                        let attached = incoming.expect().await;
-                        assert_eq!(attached.event.as_deref(), Some("attached"));
-                        events.forward(attached);
-                        (actix_rt::spawn(events.read(incoming)), None)
+                        assert!(first.retry.is_some(), "{first:?}");
+                        if first.has_comment {
+                            // The session that answers has attached to its connection.
+                            let attached = incoming.expect().await;
+                            assert_eq!(attached.event.as_deref(), Some("attached"));
+                            events.forward(attached);
+                            (actix_rt::spawn(events.read(incoming)), None)
+                        } else {
+                            // The client only learns when it may return.
+                            let _ = events.results.send(ListenResult::Refused(200));
+                            (actix_rt::spawn(async {}), None)
+                        }
                     }
                     Err(reply) => {
                         let _ = sender.send(ListenResult::Refused(reply.status));

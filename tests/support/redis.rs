@@ -1,6 +1,8 @@
 //! A Redis of its own for a test, without a port and without files that stay.
 
 use channelstream::config::{EngineSetting, Settings};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,7 +38,7 @@ impl Redis {
             .spawn()
             .expect("redis-server must be installed (tests/run installs it)");
         let until = Instant::now() + START_LIMIT;
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        while UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < until, "Redis does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -52,6 +54,16 @@ impl Redis {
     pub fn settings(&self, given: Settings) -> Settings {
         let url = self.url().parse().expect("the address is valid");
         Settings { engine: EngineSetting::Redis, engine_url: vec![url], ..given }
+    }
+
+    /// Runs a command whose reply is a number.
+    pub fn number(&self, command: &str) -> i64 {
+        let mut socket = UnixStream::connect(self.folder.join("socket")).expect("it listens");
+        socket.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
+        let mut reply = String::new();
+        BufReader::new(socket).read_line(&mut reply).expect("it replies");
+        let number = reply.strip_prefix(':').and_then(|number| number.trim().parse().ok());
+        number.unwrap_or_else(|| panic!("{command}: {reply}"))
     }
 
     /// Kills the process, as `kill -9` does.

@@ -84,6 +84,7 @@ impl Call {
             Self::SetUser { .. } => Script::SetUser,
             Self::Sweep { .. } => Script::Sweep,
             Self::Beat { .. } => Script::Beat,
+            Self::Leave { .. } => Script::Leave,
             Self::Nodes => Script::Nodes,
             Self::Expire => Script::Expire,
             Self::Send { .. } => Script::Send,
@@ -131,6 +132,7 @@ impl Call {
             }
             Self::Sweep { node, is_quiet } => head.text(node).flag(*is_quiet),
             Self::Beat { info } => head.text(info.as_deref().unwrap_or_default()),
+            Self::Leave { stay_ms } => head.text(stay_ms),
             Self::Nodes | Self::Expire => head,
             Self::Send { to, bytes } => head.text(to).bytes(bytes),
             Self::Claim { conn, user, data } => head.text(conn).text(user).bytes(data),

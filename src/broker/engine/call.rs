@@ -231,6 +231,10 @@ pub enum Call {
     Beat {
         info: Option<String>,
     },
+    /// The node stops. Its members stay for so long, in ms.
+    Leave {
+        stay_ms: u64,
+    },
     Nodes,
     /// Removes what has been idle for long.
     Expire,

@@ -56,6 +56,8 @@ pub enum Script {
     Sweep,
     /// A node is alive.
     Beat,
+    /// A node stops.
+    Leave,
     /// Lists the nodes.
     Nodes,
     /// Removes what has been idle for long.
@@ -85,7 +87,7 @@ pub enum Script {
 }
 
 impl Script {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Adopt,
         Self::Enlist,
         Self::Report,
@@ -102,6 +104,7 @@ impl Script {
         Self::SetUser,
         Self::Sweep,
         Self::Beat,
+        Self::Leave,
         Self::Nodes,
         Self::Expire,
         Self::Send,
@@ -136,6 +139,7 @@ impl Script {
             Self::SetUser => include_str!("scripts/set_user.lua"),
             Self::Sweep => include_str!("scripts/sweep.lua"),
             Self::Beat => include_str!("scripts/beat.lua"),
+            Self::Leave => include_str!("scripts/leave.lua"),
             Self::Nodes => include_str!("scripts/nodes.lua"),
             Self::Expire => include_str!("scripts/expire.lua"),
             Self::Send => include_str!("scripts/send.lua"),
@@ -165,6 +169,7 @@ impl Script {
             | Self::Unfollow
             | Self::Sweep
             | Self::Beat
+            | Self::Leave
             | Self::Expire
             | Self::Release
             | Self::End

@@ -117,17 +117,10 @@ impl HubShared {
         self.report(detached);
     }
 
-    /// Closes a session because the server shuts down. A session that collects a response sends it, so that the client's
-    /// cursor is correct when it comes again.
+    /// Closes a session because the server shuts down. It first sends what is queued, or the response that it collects,
+    /// and then leaves the hub, so that the client's cursor is correct when it comes again.
     fn close_for_shutdown(&self, key: SlotKey, reason: CloseReason) {
-        let table = &mut *self.table.borrow_mut();
-        match table.slot(key) {
-            Some(slot) if slot.send_queue.collects() => slot.send_queue.seal(),
-            _ => {
-                let detached = table.close(key, reason, None);
-                self.report(detached);
-            }
-        }
+        self.table.borrow_mut().close_when_sent(key, reason);
     }
 
     fn apply_result(&self, key: SlotKey, pushed: PushResult) {

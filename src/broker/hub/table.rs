@@ -282,6 +282,20 @@ impl SessionTable {
         Some(Detached { conn_id: slot.conn_id, location, cursors, private_cursor, transport })
     }
 
+    /// Closes a session after everything that is queued. The session leaves when it has sent that, or cannot.
+    pub fn close_when_sent(&mut self, key: SlotKey, reason: CloseReason) {
+        let Some(slot) = self.slot(key) else { return };
+        let (conn_id, send_queue) = (slot.conn_id, slot.send_queue.clone());
+        if send_queue.collects() {
+            return send_queue.seal();
+        }
+        if send_queue.closing().is_none() {
+            log::debug!("connection {conn_id}: session closed by the server, {}", reason.name());
+            self.recording.note(key.index, || ConnectionEvent::Closed(reason, None));
+            send_queue.close(reason);
+        }
+    }
+
     /// Removes a session and closes its transport: after the queued frames, or instead of them if the client is too
     /// slow or its next session will receive them. `text` replaces the text of the reason.
     pub fn close(&mut self, key: SlotKey, reason: CloseReason, text: Option<&str>) -> Option<Detached> {

@@ -1,11 +1,13 @@
 //! Several nodes over one Redis: clients that move between them, nodes that die or stand still, and a Redis that does.
 
 mod kill;
+mod marks;
 mod moving;
 mod outage;
 mod pause;
 mod random_actions;
 mod random_client;
+mod rolling;
 mod tokens;
 mod witness;
 
@@ -32,8 +34,13 @@ const NODE_SETTINGS: [&str; 7] = [
 
 /// Starts a node as its own process, and waits until it is ready.
 fn start_node(redis: &Redis) -> Process {
+    start_node_with(redis, &[])
+}
+
+/// The same with other settings in addition.
+fn start_node_with(redis: &Redis, more: &[&str]) -> Process {
     let url = format!("engine_url={}", redis.url());
-    let settings = NODE_SETTINGS.into_iter().chain([url.as_str()]);
+    let settings = NODE_SETTINGS.into_iter().chain([url.as_str()]).chain(more.iter().copied());
     let mut arguments = vec!["--port", "0"];
     arguments.extend(settings.flat_map(|setting| ["--set", setting]));
     let process = Process::run(command("", &arguments));
@@ -67,16 +74,21 @@ struct Flow {
 
 impl Flow {
     fn start(backend: Backend, channel: &'static str) -> Self {
+        Self::start_at(channel, move || backend)
+    }
+
+    /// The same, with a backend for each message.
+    fn start_at(channel: &'static str, backend: impl Fn() -> Backend + 'static) -> Self {
         let enough = Rc::new(Cell::new(false));
         let stop = enough.clone();
         let task = actix_rt::spawn(async move {
             let mut count = 0;
             while !stop.get() {
-                backend.publish_text(channel, &count.to_string()).await;
+                backend().publish_text(channel, &count.to_string()).await;
                 count += 1;
                 actix_rt::time::sleep(Duration::from_millis(2)).await;
             }
-            backend.publish_text(channel, witness::END).await;
+            backend().publish_text(channel, witness::END).await;
             count
         });
         Self { enough, task }

@@ -42,7 +42,7 @@ impl Witness {
         }
     }
 
-    fn take(&mut self, event: &Value) {
+    pub fn take(&mut self, event: &Value) {
         match event["type"].as_str() {
             Some("presence") => {
                 let [user, action] = [&event["user"], &event["message"]["action"]].map(Value::as_str);

@@ -147,6 +147,7 @@ fn of_nodes() -> impl Strategy<Value = Call> {
             .prop_map(|(earlier, info)| Call::Enlist { earlier, info }),
         4 => (stamp(), streams()).prop_map(|(stamp, streams)| Call::Report { stamp, streams }),
         6 => prop::option::weighted(0.2, text(&["k", ""])).prop_map(|info| Call::Beat { info }),
+        1 => (0_u64..9).prop_map(|stay_ms| Call::Leave { stay_ms }),
         1 => Just(Call::Nodes),
         4 => (node(), prop::bool::weighted(0.2)).prop_map(|(node, is_quiet)| Call::Sweep { node, is_quiet }),
         4 => Just(Call::Expire),

@@ -140,7 +140,7 @@ async fn without_redis_calls_end_in_time_and_within_their_bound() {
 }
 
 #[tokio::test]
-async fn a_node_that_leaves_answers_what_was_queued_and_removes_its_members() {
+async fn a_node_that_leaves_answers_what_was_queued_and_its_members_stay_for_a_while() {
     let redis = LocalRedis::start();
     let leaver = Node::join(settings(&redis.url())).await;
     let mut other = Node::join(settings(&redis.url())).await;
@@ -150,7 +150,10 @@ async fn a_node_that_leaves_answers_what_was_queued_and_removes_its_members() {
     assert_eq!(other.until(|event| event.presence()).await, ("x".into(), true));
     let (appended, ()) = tokio::join!(leaver.link.call(append(1)), leaver.link.leave());
     assert!(appended.is_ok(), "{appended:?}");
+    let left = Instant::now();
+    assert_eq!(other.read().await.connections, 2);
     assert_eq!(other.until(|event| event.presence()).await, ("x".into(), false));
+    assert!(left.elapsed() >= Duration::from_secs(1), "{:?}", left.elapsed());
     assert_eq!(other.read().await.connections, 0);
     assert_eq!(leaver.link.call(append(2)).await, Err(EngineError::Unavailable));
     leaver.link.leave().await;

@@ -106,7 +106,8 @@ impl LinkHandle {
         self.notify(ToLink::Info(info));
     }
 
-    /// Sends what is queued, removes what the node has stated, and ends the link, all within the timeout of a call.
+    /// Sends what is queued, lets the members of the node stay for a while, and ends the link, all within the timeout of a
+    /// call.
     pub async fn leave(&self) {
         let (done, is_done) = oneshot::channel();
         self.notify(ToLink::Leave(done));

@@ -26,6 +26,7 @@ pub fn settings(url: &str) -> LinkSettings {
         prefix: "cs:".into(),
         timeout_ms: 10_000,
         pending_bytes: 1 << 20,
+        restart_grace_ms: 1_500,
         info: "{}".into(),
         constants: EngineConstants {
             retention: Retention { channel_frames: 10_000, user_frames: 100, history: 10 },

@@ -24,11 +24,13 @@ pub enum Chore {
     Sweep(NodeNumber),
     /// Removes a part of what this node held under an earlier number, behind all that it has stated since.
     SweepOwn(NodeNumber),
+    /// The node stops, behind all that it has stated.
+    Leave,
 }
 
 impl Chore {
     pub fn is_urgent(self) -> bool {
-        !matches!(self, Self::SweepOwn(_))
+        !matches!(self, Self::SweepOwn(_) | Self::Leave)
     }
 }
 
@@ -125,12 +127,15 @@ pub struct Liveness {
     is_restated: bool,
     /// Whether the earlier numbers are removed without events, because clients have seen what Redis has lost.
     is_quiet: bool,
-    is_leaving: bool,
+    /// How long the members stay after the node has stopped, in ms, if it stops.
+    stay_ms: Option<u64>,
+    has_left: bool,
     /// Whether Redis has refused the number. It may know it nevertheless, until the members are removed.
     is_refused: bool,
     beat: Repeated,
     expire: Repeated,
     own_sweep: Repeated,
+    leave: Repeated,
     /// Dead nodes, and whether a sweep of them is unanswered.
     dead: BTreeMap<NodeNumber, bool>,
 }
@@ -146,11 +151,13 @@ impl Liveness {
             earlier: Vec::new(),
             is_restated: false,
             is_quiet: false,
-            is_leaving: false,
+            stay_ms: None,
+            has_left: false,
             is_refused: false,
             beat: repeated(),
             expire: repeated(),
             own_sweep: repeated(),
+            leave: repeated(),
             dead: BTreeMap::new(),
         }
     }
@@ -182,7 +189,7 @@ impl Liveness {
             self.node = attempt.fresh;
         }
         (self.term, self.is_joined, self.is_restated, self.is_refused) = (adopted.term, true, false, false);
-        for chore in [&mut self.beat, &mut self.expire, &mut self.own_sweep] {
+        for chore in [&mut self.beat, &mut self.expire, &mut self.own_sweep, &mut self.leave] {
             chore.done(now);
         }
         !is_new
@@ -208,15 +215,14 @@ impl Liveness {
         self.is_restated |= self.is_joined && node == self.node;
     }
 
-    /// The node leaves: what it has stated is removed, with events.
-    pub fn leave(&mut self) {
-        self.add_earlier(self.node);
-        (self.is_restated, self.is_quiet, self.is_leaving) = (true, false, true);
+    /// The node stops. Its members stay for so long, in ms: then other nodes remove those that have not returned.
+    pub fn leave(&mut self, stay_ms: u64) {
+        self.stay_ms = Some(stay_ms);
     }
 
-    /// Whether nothing of the node is left in Redis.
+    /// Whether Redis knows that the node has stopped.
     pub fn has_left(&self) -> bool {
-        self.is_leaving && self.earlier.is_empty()
+        self.has_left
     }
 
     /// The calls that are due. Each is made once until its reply.
@@ -224,11 +230,12 @@ impl Liveness {
         if !self.is_joined {
             return Vec::new();
         }
-        let mut due = Vec::new();
-        if !self.is_leaving {
-            due.extend(self.beat.take(now).then_some(Chore::Beat));
-            due.extend(self.expire.take(now).then_some(Chore::Expire));
+        if self.stay_ms.is_some() {
+            return self.leave.take(now).then_some(Chore::Leave).into_iter().collect();
         }
+        let mut due = Vec::new();
+        due.extend(self.beat.take(now).then_some(Chore::Beat));
+        due.extend(self.expire.take(now).then_some(Chore::Expire));
         for (node, is_waiting) in &mut self.dead {
             if !std::mem::replace(is_waiting, true) {
                 due.push(Chore::Sweep(*node));
@@ -248,11 +255,13 @@ impl Liveness {
         if !self.is_joined {
             return None;
         }
-        let is_sweeping = self.is_restated && !self.earlier.is_empty();
+        let (works, leaves) = (self.stay_ms.is_none(), self.stay_ms.is_some() && !self.has_left);
+        let is_sweeping = works && self.is_restated && !self.earlier.is_empty();
         let chores = [
-            (&self.beat, !self.is_leaving),
-            (&self.expire, !self.is_leaving),
+            (&self.beat, works),
+            (&self.expire, works),
             (&self.own_sweep, is_sweeping),
+            (&self.leave, leaves),
         ];
         let waiting = chores.into_iter().filter(|(chore, is_active)| *is_active && !chore.is_waiting);
         waiting.map(|(chore, _)| chore.due).min()
@@ -265,6 +274,7 @@ impl Liveness {
             Chore::Expire => Call::Expire,
             Chore::Sweep(node) => Call::Sweep { node, is_quiet: false },
             Chore::SweepOwn(node) => Call::Sweep { node, is_quiet: self.is_quiet },
+            Chore::Leave => Call::Leave { stay_ms: self.stay_ms.unwrap_or_default() },
         }
     }
 
@@ -297,6 +307,11 @@ impl Liveness {
                     self.earlier.retain(|earlier| *earlier != node);
                 }
                 self.own_sweep.done(if number.is_some() { now } else { now + self.beat_interval });
+            }
+            Chore::Leave => {
+                // A refusal means that it has left, or that other nodes have declared it dead.
+                self.has_left |= reply.is_some();
+                self.leave.done(now + self.beat_interval);
             }
         }
         None

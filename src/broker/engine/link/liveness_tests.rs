@@ -147,7 +147,7 @@ fn forgotten_numbers_are_bounded() {
         let attempt = liveness.attempt(random);
         liveness.may_be_enlisted(&attempt);
     }
-    liveness.leave();
+    liveness.restated(7);
     let own = |due: Vec<Chore>| due.into_iter().find(|chore| !chore.is_urgent());
     let mut removed = 0;
     while let Some(chore) = own(liveness.due(now)) {
@@ -206,13 +206,17 @@ fn dead_nodes_are_removed_until_nothing_is_left() {
 }
 
 #[test]
-fn a_node_that_leaves_removes_what_it_has_stated() {
+fn a_node_that_leaves_does_so_once_and_nothing_else() {
     let now = Instant::now();
     let mut liveness = node(now);
-    liveness.leave();
-    assert_eq!(liveness.due(now), [Chore::SweepOwn(7)]);
-    assert!(matches!(liveness.call(Chore::SweepOwn(7), None), Call::Sweep { node: 7, is_quiet: false }));
-    assert!(!liveness.has_left());
-    assert_eq!(liveness.done(Chore::SweepOwn(7), Some(&Reply::Number(0)), now), None);
-    assert!(liveness.has_left());
+    liveness.leave(70);
+    assert!(!Chore::Leave.is_urgent(), "it is behind all that the node has stated");
+    assert_eq!((liveness.due(now), liveness.due(now)), (vec![Chore::Leave], vec![]));
+    assert!(matches!(liveness.call(Chore::Leave, None), Call::Leave { stay_ms: 70 }));
+    assert_eq!(liveness.done(Chore::Leave, None, now), None);
+    assert!(!liveness.has_left(), "the call was not answered");
+    assert_eq!(liveness.next_due(), Some(now + BEAT));
+    assert_eq!(liveness.due(now + BEAT), [Chore::Leave]);
+    assert_eq!(liveness.done(Chore::Leave, Some(&Reply::Status("OK".into())), now), None);
+    assert_eq!((liveness.has_left(), liveness.next_due()), (true, None));
 }

@@ -75,6 +75,8 @@ pub struct LinkSettings {
     pub timeout_ms: u64,
     /// The maximum of unanswered calls, and of unread mail, each in bytes.
     pub pending_bytes: usize,
+    /// How long the members of this node stay after it has stopped, in ms.
+    pub restart_grace_ms: u64,
     /// What other nodes show of this one, as JSON.
     pub info: String,
     pub constants: EngineConstants,

@@ -82,9 +82,12 @@ pub fn size(call: &Call) -> usize {
                 laggards.iter().map(|laggard| OVERHEAD + laggard.conn.len() + laggard.received.len()).sum()
             }
             Call::SetBlock { user, record, .. } => user.len() + record.len(),
-            Call::Sweep { .. } | Call::Nodes | Call::Expire | Call::Blocks { .. } | Call::Channels { .. } => {
-                0
-            }
+            Call::Sweep { .. }
+            | Call::Leave { .. }
+            | Call::Nodes
+            | Call::Expire
+            | Call::Blocks { .. }
+            | Call::Channels { .. } => 0,
         }
 }
 

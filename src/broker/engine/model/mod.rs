@@ -238,6 +238,7 @@ impl Model {
             }
             Call::Sweep { node, is_quiet } => self.sweep(*node, *is_quiet),
             Call::Beat { info } => self.beat(info.as_deref()),
+            Call::Leave { stay_ms } => self.leave(*stay_ms),
             Call::Nodes => self.list_nodes(),
             Call::Expire => self.expire(),
             Call::Send { to, bytes } => {

@@ -132,6 +132,14 @@ impl Model {
         Reply::List(head.into_iter().chain(dead.iter().map(bytes)).collect())
     }
 
+    pub(super) fn leave(&mut self, stay_ms: u64) -> Reply {
+        let (node, dead_ms) = (self.sender.node, self.sender.settings.dead_ms);
+        self.nodes.insert(node, NodeState::Old);
+        self.info.remove(&node);
+        self.beats.insert(node, self.clock + stay_ms * 1000 - dead_ms * 1000);
+        status("OK")
+    }
+
     pub(super) fn list_nodes(&self) -> Reply {
         let mut nodes: Vec<_> =
             self.beats.iter().map(|(node, beat)| (*beat, node.to_string(), node)).collect();

@@ -224,7 +224,9 @@ impl Cluster {
                     self.follow(key.clone(), 0, awaited);
                     return Ok(Part::More);
                 }
-                copy.entries.extend(part.entries);
+                // What was published meanwhile arrives as mail as well.
+                let end = copy.position.offset;
+                copy.entries.extend(part.entries.into_iter().filter(|entry| entry.offset <= end));
                 copy
             }
         };

@@ -405,3 +405,28 @@ fn a_channel_that_became_stale_is_loaded_as_a_whole() {
     world.settle();
     world.check();
 }
+
+/// What is published while a log is read in parts comes with the last part, and as mail.
+#[test]
+fn what_arrives_while_a_long_log_is_loaded_is_applied_once() {
+    let mut world = World::new();
+    let opened = world.nodes[0].state.to_open("a", Uuid::from_u128(7), &ChannelConfig::default());
+    world.call(0, &Call::Open { channels: vec![opened] }, None);
+    let record = || Record::Message { message: message(1), edited: None }.encode();
+    let large = [record(), vec![0; 1_100_000]].concat();
+    let publish = |world: &mut World, record| {
+        let item = Item { stream: "ca".into(), record, idempotency_key: None };
+        world.call(1, &Call::Append { items: vec![item] }, None);
+    };
+    publish(&mut world, large);
+    publish(&mut world, record());
+    let (waiter, mut current) = tokio::sync::oneshot::channel();
+    world.nodes[0].cluster.hold(&[channel_key("a")], waiter);
+    world.send_out(0);
+    publish(&mut world, record());
+    world.settle();
+    assert_eq!(current.try_recv(), Ok(Ok(())));
+    let id = world.nodes[0].state.channel_id("a").unwrap();
+    let channel = &world.nodes[0].channels[id.0 as usize];
+    assert_eq!((channel.position().offset, channel.num_stored().0), (3, 3));
+}

@@ -58,8 +58,8 @@ impl News {
 struct Leaving {
     done: Vec<oneshot::Sender<()>>,
     until: Instant,
-    /// Whether everything that was queued was answered, so that the node removes what it has stated.
-    is_sweeping: bool,
+    /// Whether everything that was queued was answered, so that Redis learns that the node stops.
+    is_last_call: bool,
 }
 
 /// The owner of the connection to Redis. [`Link::run`] is its task.

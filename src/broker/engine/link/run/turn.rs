@@ -189,7 +189,7 @@ impl Link {
             ToLink::Info(info) => (self.info, self.is_info_sent) = (info, false),
             ToLink::Leave(done) => {
                 let until = now + Duration::from_millis(self.settings.timeout_ms);
-                let leaving = Leaving { done: Vec::new(), until, is_sweeping: false };
+                let leaving = Leaving { done: Vec::new(), until, is_last_call: false };
                 self.leaving.get_or_insert(leaving).done.push(done);
             }
         }
@@ -228,11 +228,11 @@ impl Link {
 
     fn do_chores(&mut self, now: Instant) {
         if let Some(leaving) = &mut self.leaving
-            && !leaving.is_sweeping
+            && !leaving.is_last_call
             && self.batch.is_idle()
         {
-            leaving.is_sweeping = true;
-            self.liveness.leave();
+            leaving.is_last_call = true;
+            self.liveness.leave(self.settings.restart_grace_ms);
         }
         for chore in self.liveness.due(now) {
             let info = (chore == Chore::Beat && !std::mem::replace(&mut self.is_info_sent, true))
