@@ -90,7 +90,7 @@ pub async fn end(_: Signed, broker: web::Data<BrokerHandle>, body: Body) -> Resu
             usize::from(broker.disconnect(*conn_id, why).await?)
         }
         Ended::Connection(conn_id) => match broker.describe_connection(*conn_id).await? {
-            Some(connection) => end_user(&broker, &connection.row.user.name, &request, why).await?,
+            Some((connection, _)) => end_user(&broker, &connection.row.user.name, &request, why).await?,
             None => 0,
         },
         Ended::User(user) => end_user(&broker, user, &request, why).await?,

@@ -20,6 +20,7 @@ pub(crate) mod body;
 mod well_known;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -53,7 +54,7 @@ pub struct Gate {
     secrets: ArcSwap<Secrets>,
     tokens: ArcSwap<TokenVerifier>,
     /// Replaces a `cookie_secret` that is not set.
-    random: Secret,
+    random: ArcSwap<Secret>,
     fingerprints: Fingerprints,
     replays: Mutex<Replays>,
     /// The keys of requests that must not be published twice.
@@ -72,6 +73,7 @@ impl Gate {
         let idempotency = IdempotencyKeys::new(settings.max_idempotency_keys, settings.publish_window_ms);
         let tokens = ArcSwap::from_pointee(TokenVerifier::without_files(&settings));
         let secrets = ArcSwap::from_pointee(secrets);
+        let random = ArcSwap::from_pointee(random);
         Self { settings, secrets, tokens, random, fingerprints, replays, idempotency }
     }
 
@@ -83,8 +85,29 @@ impl Gate {
     /// Replaces the current secrets by those of these settings. All other settings are unchanged.
     pub fn replace_secrets(&self, settings: &Settings) {
         let before = self.secrets.load();
-        let secrets = Secrets::new(settings, &self.random, &self.fingerprints, Some(&before), now_unix());
+        let random = self.random.load();
+        let secrets = Secrets::new(settings, &random, &self.fingerprints, Some(&before), now_unix());
         self.secrets.store(Arc::new(secrets));
+    }
+
+    /// What signs cookies if the settings have no `cookie_secret`.
+    pub fn cookie_secret(&self) -> Secret {
+        Secret::clone(&self.random.load())
+    }
+
+    /// Signs cookies with the secret on which all nodes have agreed, if the settings have no `cookie_secret`.
+    pub fn agree_on_cookie_secret(&self, secret: Secret) {
+        if **self.random.load() != secret {
+            self.random.store(Arc::new(secret));
+            self.secrets.rcu(|secrets| secrets.with_cookie_secret(&self.random.load()));
+        }
+    }
+
+    /// What shows whether other nodes have the same secrets and keys, by setting.
+    pub fn shared_fingerprints(&self) -> BTreeMap<String, String> {
+        let mut fingerprints = self.secrets().shared_fingerprints();
+        fingerprints.insert("token keys".to_owned(), self.tokens.load().key_names());
+        fingerprints
     }
 
     /// Replaces the keys and rules for connection tokens.

@@ -36,7 +36,8 @@ impl Gate {
         timely.map(Some).map_err(|reason| self.bad_signature(head, &reason))
     }
 
-    /// Checks the signature for the whole request; `path` is its path as the API names it. A signature is valid once.
+    /// Checks the signature for the whole request; `path` is its path as the API names it. A signature is valid once in this
+    /// process; [`BrokerHandle::use_once`](crate::broker::handle::BrokerHandle::use_once) checks the other nodes.
     ///
     /// # Errors
     /// `BadSignature`; `WellKnownSecret`; `Busy` if the store for used signatures is full.
@@ -64,6 +65,14 @@ impl Gate {
             ReplayCheck::Used => Err(self.bad_signature(head, &"it has been used before")),
             ReplayCheck::Full => Err(Refusal::Busy),
         }
+    }
+}
+
+impl Gate {
+    /// Makes a signature valid again that was admitted, because its request was refused before anything was done.
+    pub fn restore_bound(&self, signature: &BoundSignature) {
+        let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        replays.forget(signature.timestamp(), signature.identity());
     }
 }
 
@@ -115,6 +124,13 @@ impl Replays {
         self.stored += 1;
         self.seconds.entry(timestamp).or_default().insert(identity);
         ReplayCheck::New
+    }
+
+    /// Removes a signature.
+    fn forget(&mut self, timestamp: u64, identity: u128) {
+        if self.seconds.get_mut(&timestamp).is_some_and(|second| second.remove(&identity)) {
+            self.stored -= 1;
+        }
     }
 
     fn remove_expired(&mut self, now_unix: u64) {
@@ -243,6 +259,16 @@ mod tests {
         assert_eq!(replays.check(NOW + 61, 3, NOW + 61), ReplayCheck::New, "the first one has expired");
         assert_eq!(replays.check(NOW + 61, 4, NOW + 61), ReplayCheck::Full);
         assert_eq!(replays.stored, 2);
+    }
+
+    #[test]
+    fn a_signature_can_be_restored() {
+        let mut replays = Replays::new(1);
+        assert_eq!(replays.check(NOW, 1, NOW), ReplayCheck::New);
+        replays.forget(NOW, 2);
+        assert_eq!(replays.check(NOW, 1, NOW), ReplayCheck::Used);
+        replays.forget(NOW, 1);
+        assert_eq!((replays.check(NOW, 1, NOW), replays.stored), (ReplayCheck::New, 1));
     }
 
     #[test]

@@ -6,19 +6,22 @@ use super::signing::{BadSignature, Keys};
 use super::usage::{Usage, Used};
 use crate::config::{Secret, Settings};
 use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
+use sha1::{Digest, Sha1};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 const FINGERPRINT_CHARS: usize = 8;
 
 /// All secrets of a server, with the keys derived from them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Secrets {
     /// Checks the signatures of API requests.
     pub keys: Keys,
     /// Signs and checks the admin cookie.
     pub cookie_keys: Keys,
+    /// The setting; empty if there is none.
+    cookie_secret: Secret,
     /// The name for the sign-in to the admin pages.
     pub admin_user: String,
     /// The password for the sign-in to the admin pages.
@@ -32,7 +35,7 @@ pub struct Secrets {
 }
 
 /// A secret that signs requests, and its use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct KnownSecret {
     secret: Secret,
     is_well_known: bool,
@@ -79,13 +82,40 @@ impl Secrets {
         });
         Self {
             keys: Keys::new(&settings.secrets),
-            cookie_keys: Keys::new(&[cookie_secret(settings, random)]),
+            cookie_keys: cookie_keys(
+                &settings.cookie_secret,
+                random,
+                &settings.admin_user,
+                &settings.admin_secret,
+            ),
+            cookie_secret: settings.cookie_secret.clone(),
             admin_user: settings.admin_user.clone(),
             admin_secret: settings.admin_secret.clone(),
             accept_known_secret: settings.accepts_known_secret(),
             well_known_password: settings.accepts_known_password(),
             known: known.collect(),
         }
+    }
+
+    /// The same secrets, with another replacement of a `cookie_secret` that is not set.
+    #[must_use]
+    pub fn with_cookie_secret(&self, random: &Secret) -> Self {
+        let cookie_keys = cookie_keys(&self.cookie_secret, random, &self.admin_user, &self.admin_secret);
+        Self { cookie_keys, ..self.clone() }
+    }
+
+    /// What shows whether other nodes have the same secrets, by setting.
+    pub fn shared_fingerprints(&self) -> BTreeMap<String, String> {
+        let admin = [self.admin_user.as_str(), self.admin_secret.expose()];
+        let fingerprints = [
+            ("secrets", shared_fingerprint("secrets", self.signing().map(Secret::expose))),
+            ("admin_secret", shared_fingerprint("admin_secret", admin.into_iter())),
+            (
+                "cookie_secret",
+                shared_fingerprint("cookie_secret", std::iter::once(self.cookie_secret.expose())),
+            ),
+        ];
+        fingerprints.into_iter().map(|(name, fingerprint)| (name.to_owned(), fingerprint)).collect()
     }
 
     /// Checks the signature of an allowed peer, and records the use of its secret. Returns the secret's number.
@@ -205,12 +235,26 @@ impl std::fmt::Debug for Fingerprints {
 }
 
 /// The cookie's key includes the admin's name and password, so that a change of them ends all admin sessions. Its first
-/// word prevents a cookie from being a valid API signature if both secrets are equal.
-fn cookie_secret(settings: &Settings, random: &Secret) -> Secret {
-    let given = &settings.cookie_secret;
+/// word prevents a cookie from being a valid API signature if both secrets are equal. `random` replaces a secret that is not
+/// given.
+fn cookie_keys(given: &Secret, random: &Secret, admin_user: &str, admin_secret: &Secret) -> Keys {
     let secret = if given.expose().is_empty() { random } else { given };
-    let (secret, password) = (secret.expose(), settings.admin_secret.expose());
-    Secret::new(format!("auth_tkt\n{secret}\n{}\n{password}", settings.admin_user))
+    let (secret, password) = (secret.expose(), admin_secret.expose());
+    Keys::new(&[Secret::new(format!("auth_tkt\n{secret}\n{admin_user}\n{password}"))])
+}
+
+/// A fingerprint of some secrets, of which it shows nothing else: the start of a MAC of a fixed text. It is the same in all
+/// processes.
+fn shared_fingerprint<'a>(label: &str, secrets: impl Iterator<Item = &'a str>) -> String {
+    let mut secrets: Vec<&str> = secrets.collect();
+    secrets.sort_unstable();
+    // The lengths keep two lists apart that have the same text.
+    let key = secrets.iter().map(|secret| format!("{}:{secret}", secret.len())).collect::<String>();
+    let block: [u8; 20] = Sha1::digest(key).into();
+    let mac = Hmac::<Sha1>::new_from_slice(&block).map(|mac| {
+        mac.chain_update("channelstream fingerprint ").chain_update(label).finalize().into_bytes()
+    });
+    mac.map_or_else(|_| String::new(), |mac| mac.iter().take(4).map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
@@ -218,6 +262,28 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_700_000_000;
+
+    #[test]
+    fn shared_fingerprints_differ_where_the_secrets_do() {
+        let prints = |settings: &Settings| {
+            let (random, own) = (Secret::random(), Fingerprints::default());
+            Secrets::new(settings, &random, &own, None, NOW).shared_fingerprints()
+        };
+        let base = || settings(&["one", "two"]);
+        let known = prints(&base());
+        assert_eq!(known, prints(&settings(&["two", "one"])), "the order and the process do not matter");
+        assert!(known.values().all(|print| print.len() == 8));
+        for (changed, setting) in [
+            (settings(&["one"]), "secrets"),
+            (settings(&["onetwo"]), "secrets"),
+            (Settings { admin_secret: Secret::new("x"), ..base() }, "admin_secret"),
+            (Settings { cookie_secret: Secret::new("x"), ..base() }, "cookie_secret"),
+        ] {
+            let other = prints(&changed);
+            let differing: Vec<_> = known.keys().filter(|name| known[*name] != other[*name]).collect();
+            assert_eq!(differing, [setting]);
+        }
+    }
 
     fn settings(secrets: &[&str]) -> Settings {
         Settings { secrets: secrets.iter().map(|text| Secret::new(*text)).collect(), ..Settings::default() }

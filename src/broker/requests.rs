@@ -6,8 +6,9 @@ pub use super::receipts::{PublishedItem, Receipt, ReceiptSlot, Receipts, StreamR
 pub use super::registry::state::Phase;
 use crate::http_error::OverLimit;
 use crate::protocol::event::UserView;
-use crate::protocol::settings::ChannelConfig;
+use crate::protocol::settings::{ChannelConfig, ChannelSettings};
 use crate::protocol::state::StateEntry;
+use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -179,6 +180,24 @@ pub struct ConnectionRow {
     pub channels: usize,
     /// The phase of the connection.
     pub phase: Phase,
+    /// The name of the node that has it, if that is another one.
+    pub node: Option<Arc<str>>,
+}
+
+/// The figures of a channel in a list.
+#[derive(Clone, Debug)]
+pub struct ChannelFigures {
+    pub name: Arc<str>,
+    pub settings: ChannelSettings,
+    pub connections: u32,
+    pub users: u32,
+    /// Messages in the history.
+    pub history: u32,
+    /// Frames so far.
+    pub frames: u64,
+    /// Recent frames per 1,000 s. `None` if this node does not receive the channel.
+    pub frames_per_1000_s: Option<u64>,
+    pub last_active: Timestamp,
 }
 
 /// The details of a connection.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::SettingsError;
 use super::draft::SettingsDraft;
+use super::engine::EngineSetting;
 use super::kind_text::Secret;
 use super::sources::{Accepts, CHANNELS, CONFIG, FileFormat, INI, PREFIX, read_file};
 use super::table::{KEYS, Settings};
@@ -131,7 +132,10 @@ fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, SettingsError>
     let mut draft = draft.finish()?;
     draft.warnings.extend(warnings(&draft.settings));
     if draft.settings.cookie_secret.expose().is_empty() {
-        draft.settings.cookie_secret = Secret::random();
+        // Several nodes agree on one.
+        if draft.settings.engine == EngineSetting::Embedded {
+            draft.settings.cookie_secret = Secret::random();
+        }
         draft.sources.remove("cookie_secret");
     }
     Ok(draft.loaded(inputs, file))

@@ -150,7 +150,7 @@ settings! {
         admin_user: String = "admin".into() => TEXT;
         /// Password for signing in to the admin pages.
         admin_secret: Secret = Secret::new("admin_secret") => PASSWORD;
-        /// Key that signs the admin cookie; if it is empty, the server makes a random one at each start.
+        /// Key that signs the admin cookie; if it is empty, the server makes a random one at each start, and several nodes agree on one.
         cookie_secret: Secret = Secret::new("") => OPTIONAL_SECRET;
         /// Answer plain HTTP with 406.
         enforce_https: bool = false => FLAG;

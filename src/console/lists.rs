@@ -3,33 +3,43 @@
 
 use super::query::Listing;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, SessionFigures};
+use crate::broker::handle::cluster::listing::Walked;
+use crate::broker::requests::{BrowseConnections, ChannelFigures, ConnectionRow, SessionFigures};
 use crate::http_error::Refusal;
+use crate::protocol::time::Timestamp;
 use serde::Serialize;
 use std::cmp::Ordering;
 
 /// Number of rows in one request: about a tenth of a millisecond of the registry's time.
 const SLICE: usize = 1_000;
 
-/// Visits every channel, oldest first. Channels created in the meantime may be included or not.
+/// Visits every channel. Channels created in the meantime may be included or not.
 ///
 /// # Errors
-/// `Busy`, `Draining`.
-pub async fn channels(broker: &BrokerHandle, mut each: impl FnMut(ChannelRef)) -> Result<usize, Refusal> {
-    let mut from = 0;
+/// `Busy`, `Draining`; those of the engine.
+pub async fn channels(
+    broker: &BrokerHandle,
+    mut each: impl FnMut(ChannelFigures),
+) -> Result<Walked, Refusal> {
+    // While Redis does not answer, those are listed that this node has.
+    let is_partial = broker.is_engine_silent();
+    if !is_partial && let Some(found) = broker.channels_in_cluster(&mut each).await? {
+        return Ok(Walked { found, is_partial });
+    }
+    let (mut from, now) = (0, Timestamp::now());
     loop {
         let slice = broker.browse_channels(from, SLICE).await?;
         from += slice.len();
         let is_last = slice.len() < SLICE;
-        slice.into_iter().for_each(&mut each);
+        slice.into_iter().map(|channel| channel.figures(&now)).for_each(&mut each);
         if is_last {
-            return Ok(from);
+            return Ok(Walked { found: from, is_partial });
         }
         tokio::task::yield_now().await;
     }
 }
 
-/// Visits every connection that `filter` selects. Returns the number of records examined.
+/// Visits every connection that `filter` selects, of all nodes.
 ///
 /// # Errors
 /// `Busy`, `Draining`.
@@ -37,8 +47,10 @@ pub async fn connections(
     broker: &BrokerHandle,
     filter: BrowseConnections,
     mut each: impl FnMut(ConnectionRow),
-) -> Result<usize, Refusal> {
-    walk(broker, filter, async |rows| rows.into_iter().for_each(&mut each)).await
+) -> Result<Walked, Refusal> {
+    let here = walk(broker, filter.clone(), async |rows| rows.into_iter().for_each(&mut each)).await?;
+    let there = broker.connections_elsewhere(&filter, &mut |row, _| each(row)).await?;
+    Ok(Walked { found: here + there.found, ..there })
 }
 
 /// The same, with the hub's data about each session.
@@ -50,15 +62,17 @@ pub async fn connections_with_sessions(
     filter: BrowseConnections,
     addresses: bool,
     mut each: impl FnMut(ConnectionRow, Option<SessionFigures>),
-) -> Result<usize, Refusal> {
-    walk(broker, filter, async |rows| {
+) -> Result<Walked, Refusal> {
+    let here = walk(broker, filter.clone(), async |rows| {
         let figures = broker.sessions(&rows, addresses).await;
         rows.into_iter().zip(figures).for_each(|(row, figures)| each(row, figures));
     })
-    .await
+    .await?;
+    let there = broker.connections_elsewhere(&filter, &mut each).await?;
+    Ok(Walked { found: here + there.found, ..there })
 }
 
-/// Returns approximately the number of records examined.
+/// Visits the connections of this process. Returns approximately the number of records examined.
 async fn walk(
     broker: &BrokerHandle,
     mut filter: BrowseConnections,
@@ -125,18 +139,27 @@ pub struct ListPage<R> {
     page: usize,
     per_page: usize,
     rows: Vec<R>,
+    /// A node did not answer, so what it has is missing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 impl<R> ListPage<R> {
     pub fn new(listing: &Listing, total: usize, matching: usize, rows: Vec<R>) -> Self {
         let &Listing { page, per_page, .. } = listing;
-        Self { total, remembered: None, matching, page, per_page, rows }
+        Self { total, remembered: None, matching, page, per_page, rows, partial: false }
     }
 
     /// Adds the number of users that the server stores, for a list of users.
     #[must_use]
     pub fn with_remembered(self, users: usize) -> Self {
         Self { remembered: Some(users), ..self }
+    }
+
+    /// Adds whether what some nodes have is missing.
+    #[must_use]
+    pub fn with_missing(self, partial: bool) -> Self {
+        Self { partial, ..self }
     }
 }
 

@@ -3,12 +3,13 @@
 use super::endpoints::Console;
 use crate::auth::Gate;
 use crate::broker::drain::Drain;
-use crate::broker::handle::nodes::{NodeInfo, Nodes};
+use crate::broker::handle::node_list::NodeInfo;
+use crate::broker::handle::nodes::Nodes;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::log_sums;
 use crate::telemetry::metrics::Sources;
-use crate::telemetry::series::Reading;
+use crate::telemetry::series::{Reading, Sample};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Ends: with the server.
 /// Mailbox: unused; its timer wakes it.
 /// Talks to: no actor. It reads counters, writes the console's series, logs the sums of log lines that clients caused, and
-/// frees expired data. If Redis decides, it states the figures of this node and reads those of the others.
+/// frees expired data. If Redis decides, it states the figures of this node and reads those of the others; the series are then
+/// those of all nodes.
 pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
@@ -57,21 +59,34 @@ impl Sampler {
         Self { cluster, ..self }
     }
 
-    fn sample_nodes(&mut self, context: &mut Context<Self>) {
-        let Some(cluster) = &mut self.cluster else { return };
-        cluster.nodes.state(NodeInfo {
+    /// States the sample of this node, and returns that of all nodes.
+    fn sample_of_all(&self, sample: Sample) -> Sample {
+        let Some(cluster) = &self.cluster else { return sample };
+        let info = NodeInfo {
             connections: self.counters.connections.get(),
             users: self.counters.users.get(),
             channels: self.counters.channels.get(),
             draining: cluster.drain.has_begun(),
+            secrets: self.gate.shared_fingerprints(),
             ..NodeInfo::default()
-        });
+        };
+        cluster.nodes.state(info.with_sample(&sample));
+        cluster.nodes.sample(&sample)
+    }
+
+    fn refresh_nodes(&mut self, context: &mut Context<Self>) {
+        let Some(cluster) = &mut self.cluster else { return };
         if std::mem::replace(&mut cluster.is_reading, true) {
             return;
         }
-        let nodes = cluster.nodes.clone();
-        let refreshed = async move { nodes.refresh().await }.into_actor(self);
-        context.spawn(refreshed.map(|(), sampler, _| {
+        let (nodes, gate) = (cluster.nodes.clone(), self.gate.clone());
+        let refreshed = async move {
+            let agreed = nodes.agree_on_cookie_secret(gate.cookie_secret());
+            let (_, _, agreed) = tokio::join!(nodes.refresh(), nodes.tally(), agreed);
+            agreed.into_iter().for_each(|secret| gate.agree_on_cookie_secret(secret));
+        };
+        let refreshed = refreshed.into_actor(self);
+        context.spawn(refreshed.map(|_, sampler, _| {
             sampler.cluster.iter_mut().for_each(|cluster| cluster.is_reading = false);
         }));
     }
@@ -81,7 +96,7 @@ impl Sampler {
         self.last = (Instant::now(), Reading::of(&Sources::now(&self.counters, &self.in_flight)));
         let seconds = self.last.0.duration_since(at).as_secs_f32().max(0.001);
         let sample = self.last.1.since(&last, seconds);
-        self.console.series().push(sample);
+        self.console.series().push(self.sample_of_all(sample));
         // The page of limits shows when each was reached.
         drop(self.console.last_seen(&self.counters));
         self.console.answers.sweep();
@@ -97,7 +112,7 @@ impl Actor for Sampler {
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(INTERVAL, |sampler, context| {
             sampler.sample();
-            sampler.sample_nodes(context);
+            sampler.refresh_nodes(context);
         });
     }
 }

@@ -1,4 +1,5 @@
-//! Limits how many messages per second each secret may publish. Pure: the caller passes the time.
+//! Limits how many messages per second each secret may publish. Pure: the caller passes the time. Each of several nodes
+//! allows its share of the rate.
 //!
 //! A token bucket that fills at the rate and holds the tokens of one second. A request is accepted while the bucket is not
 //! empty, and may take more tokens than it holds; later requests then wait until it has filled up again. So no request is
@@ -14,6 +15,8 @@ const BUCKETS: usize = 64;
 #[derive(Debug)]
 pub struct PublishRates {
     per_second: u64,
+    /// The nodes that share the rate.
+    nodes: AtomicU64,
     /// The time at which each bucket is full again, in µs of the caller's clock.
     full_at_us: [AtomicU64; BUCKETS],
 }
@@ -21,12 +24,18 @@ pub struct PublishRates {
 impl PublishRates {
     /// Starts with full buckets. A rate of 0 means no limit.
     pub fn new(per_second: usize) -> Self {
-        Self { per_second: per_second as u64, full_at_us: [const { AtomicU64::new(0) }; BUCKETS] }
+        let nodes = AtomicU64::new(1);
+        Self { per_second: per_second as u64, nodes, full_at_us: [const { AtomicU64::new(0) }; BUCKETS] }
     }
 
     /// Whether there is a limit. Without one the caller does not need to read the clock.
     pub fn is_limited(&self) -> bool {
         self.per_second > 0
+    }
+
+    /// Sets how many nodes share the rate.
+    pub fn share(&self, nodes: usize) {
+        self.nodes.store(nodes.max(1) as u64, Ordering::Relaxed);
     }
 
     /// Takes a token for each message from the bucket of the secret with this number.
@@ -38,7 +47,8 @@ impl PublishRates {
             return Ok(());
         }
         let bucket = &self.full_at_us[secret % BUCKETS];
-        let price = (count as u64).saturating_mul(SECOND_US) / self.per_second;
+        let nodes = self.nodes.load(Ordering::Relaxed);
+        let price = (count as u64).saturating_mul(SECOND_US).saturating_mul(nodes) / self.per_second;
         let taken = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
             let has_any = full_at.saturating_sub(now_us) < SECOND_US;
             has_any.then(|| full_at.max(now_us).saturating_add(price))
@@ -72,6 +82,16 @@ mod tests {
         assert_eq!(rates.take(0, 1, 3_400_000), Err(1));
         assert_eq!(rates.take(0, 1, 3_500_001), Ok(()));
         assert_eq!(rates.take(1, 45, 0), Ok(()), "each secret has its own bucket");
+    }
+
+    #[test]
+    fn nodes_share_the_rate() {
+        let rates = PublishRates::new(10);
+        rates.share(2);
+        let taken = |now_us| (0..100).take_while(|_| rates.take(0, 1, now_us).is_ok()).count();
+        assert_eq!([taken(0), taken(200_000), taken(60 * SECOND_US)], [5, 1, 5]);
+        rates.share(0);
+        assert_eq!(taken(90 * SECOND_US), 10, "a node has the whole rate before it knows others");
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Transport {
         }
     }
 
+    /// The transport with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Websocket, Self::LongPoll, Self::Sse].into_iter().find(|transport| transport.name() == name)
+    }
+
     /// The name in the console and in log lines.
     pub fn name(self) -> &'static str {
         self.row().name

@@ -6,6 +6,7 @@ use crate::broker::channel::state::Retention;
 use crate::broker::channel::{HubSenders, Hubs};
 use crate::broker::drain::Drain;
 use crate::broker::engine::link::{Link, LinkHandle};
+use crate::broker::handle::cluster::listing::answer_listings;
 use crate::broker::handle::nodes::Nodes;
 use crate::broker::handle::{Actors, BrokerHandle};
 use crate::broker::hub::handle::{HubHandle, HubParts};
@@ -38,10 +39,13 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, channel};
 
 /// Connections that may receive the reason for their rejection at the same time; more are closed without an answer.
 const MAX_REJECTIONS: usize = 256;
+
+/// Questions of other nodes about lists that may wait.
+const LISTING_QUESTIONS: usize = 64;
 
 /// Everything that exists once in the process.
 pub(super) struct Core {
@@ -100,7 +104,8 @@ impl Core {
         let hubs = Arc::new(Hubs::new(workers));
         let gate = Arc::new(Gate::new(settings.clone()));
         let in_flight = in_flight(&settings).with_idempotency_keys(gate.idempotency.stored().clone());
-        let in_flight = Arc::new(in_flight);
+        let (in_flight, counters) = (Arc::new(in_flight), Arc::<Counters>::default());
+        let rates = Arc::new(PublishRates::new(settings.publish_rate_per_secret));
         Self {
             responses: Responses::new(in_flight.clone()),
             unauthenticated_bodies: UnauthenticatedBodies::new(
@@ -108,7 +113,10 @@ impl Core {
                 unauthenticated_body_bytes(&settings),
             ),
             in_flight,
-            counters: Arc::default(),
+            nodes: link_handle
+                .clone()
+                .map(|link| Arc::new(Nodes::new(link, &settings, counters.clone(), rates.clone()))),
+            counters,
             console: Arc::new(Console::new(Recorder::new(settings.recorder_bytes))),
             hubs,
             hub_mailboxes: (0..workers).map(|_| BatchedMailbox::new()).collect(),
@@ -117,8 +125,7 @@ impl Core {
             thread_health: Arc::new(ThreadHealth::new(workers)),
             gate,
             addresses: Addresses::new(settings.max_sockets_per_address, settings.connect_rate_per_address),
-            rates: Arc::new(PublishRates::new(settings.publish_rate_per_secret)),
-            nodes: link_handle.clone().map(|link| Arc::new(nodes(link, &settings))),
+            rates,
             link_handle,
             link: link.map(|link| Mutex::new(Some(link))),
             registry: OnceLock::new(),
@@ -162,6 +169,7 @@ impl Core {
             .with_stamps(stamps)
             .with_limits(RegistryLimits::from(&**settings))
             .with_patterns(settings.channels.clone());
+            let (listings, questions) = channel(LISTING_QUESTIONS);
             let parts = RegistryParts {
                 state,
                 encoder,
@@ -173,6 +181,7 @@ impl Core {
                 in_flight: self.in_flight.clone(),
                 recorder: self.console.recorder.clone(),
                 link: self.link_handle.clone(),
+                listings: self.link_handle.as_ref().map(|_| listings),
             };
             let mailbox = settings.registry_mailbox;
             let registry = Registry::create(|context| {
@@ -181,6 +190,9 @@ impl Core {
             });
             self.published.set_receiver(registry.clone());
             self.start_link(&registry);
+            if self.link_handle.is_some() {
+                actix_rt::spawn(answer_listings(self.broker(registry.clone()), questions));
+            }
             registry
         };
         self.registry.get_or_init(start).clone()
@@ -257,10 +269,6 @@ impl Core {
             thread_health: self.thread_health.clone(),
         }
     }
-}
-
-fn nodes(link: LinkHandle, settings: &Settings) -> Nodes {
-    Nodes::new(link, settings.node_name(), settings.engine_beat_ms)
 }
 
 /// The limit for the request bodies of all unauthenticated senders together, in bytes: an eighth of the limit for all

@@ -51,6 +51,10 @@ impl Stopper {
         self.core.drain.advance(Stage::Ending);
         let _ = timeout_at(started + limit, self.connections_are_gone()).await;
         let _ = timeout(REPORT_AGE, self.queues_are_empty()).await;
+        if let Some(nodes) = &self.core.nodes {
+            // What it has counted since the last time.
+            nodes.tally().await;
+        }
         if let Some(link) = &self.core.link_handle {
             // Other nodes continue where the clients are now.
             if let Some(registry) = self.core.registry.get() {

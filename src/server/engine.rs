@@ -2,7 +2,7 @@
 
 use crate::broker::engine::call::{EngineConstants, Retention};
 use crate::broker::engine::link::LinkSettings;
-use crate::broker::handle::nodes::{NodeInfo, Nodes};
+use crate::broker::handle::node_list::NodeInfo;
 use crate::config::{EngineSetting, EngineUrl, Settings, SettingsError};
 
 /// The settings of the link. `None` if this process decides by itself.
@@ -21,7 +21,7 @@ pub(super) fn link_settings(settings: &Settings) -> Result<Option<LinkSettings>,
         timeout_ms: settings.engine_timeout_ms,
         pending_bytes: settings.engine_pending_bytes,
         restart_grace_ms: settings.restart_grace_ms,
-        info: Nodes::info_of(&settings.node_name(), NodeInfo::default()).to_json(),
+        info: NodeInfo::of(&settings.node_name(), NodeInfo::default()).to_json(),
         constants: constants(settings),
     }))
 }

@@ -20,6 +20,20 @@ pub struct EngineMetrics {
     pub reported_streams: u64,
     /// In µs.
     pub settling: u64,
+    /// Entries of streams that this node has applied.
+    pub entries: u64,
+    /// Entries that were missing, so that the node loaded everything again.
+    pub gaps: u64,
+    /// Streams that were loaded again.
+    pub reloads: u64,
+    /// Streams whose epoch had ended when they were loaded again.
+    pub retired: u64,
+    /// Times that the epochs of all streams ended.
+    pub retired_all: u64,
+    /// Connections that this node got from their living owner.
+    pub taken_from_nodes: u64,
+    /// Connections without a living owner that this node took by their rows.
+    pub taken_from_rows: u64,
     /// Pipelines of changing calls.
     pub batches: u64,
     /// The calls in these pipelines.

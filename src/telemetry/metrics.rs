@@ -264,6 +264,23 @@ pub const METRICS: &[Metric] = &[
     engine_counter("engine_settling_us", "engine, microseconds of waiting for reports of nodes", |engine| {
         engine.settling
     }),
+    engine_counter("engine_entries", "engine, entries of streams received", |engine| engine.entries),
+    engine_counter("engine_gaps", "engine, entries missing, everything was loaded again", |engine| {
+        engine.gaps
+    }),
+    engine_counter("engine_reloads", "engine, streams loaded again", |engine| engine.reloads),
+    engine_counter("engine_retired", "engine, streams begun again, found when they were loaded", |engine| {
+        engine.retired
+    }),
+    engine_counter("engine_retired_all", "engine, times that all streams began again", |engine| {
+        engine.retired_all
+    }),
+    engine_counter("engine_taken_from_nodes", "engine, connections taken over from other nodes", |engine| {
+        engine.taken_from_nodes
+    }),
+    engine_counter("engine_taken_from_rows", "engine, connections taken over of dead nodes", |engine| {
+        engine.taken_from_rows
+    }),
     engine_counter("engine_batches", "engine, batches of calls", |engine| engine.batches),
     engine_counter("engine_batch_calls", "engine, calls in batches", |engine| engine.batch_calls),
 ];
@@ -392,6 +409,6 @@ mod tests {
         let with =
             sources.with_engine(Some(EngineMetrics { term: 3, reconnects: 2, ..EngineMetrics::default() }));
         assert_eq!((with.value("engine_term"), with.value("engine_reconnects")), (3, 2));
-        assert_eq!(available(&with), 13);
+        assert_eq!(available(&with), 20);
     }
 }

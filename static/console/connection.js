@@ -123,6 +123,7 @@ export class Connection {
         const facts = [
             ['User', html`<a href=${href('user', connection.user)}>${connection.user}</a>`],
             ['Now', html`${phaseBadge(connection)} <span class="small quiet">${PHASES[connection.phase]}</span>`],
+            ...(connection.node ? [['Node', connection.node]] : []),
             ['Address', connection.address ?? '–'],
             ['Compressed', connection.compressed ? 'yes' : 'no'],
             ['Since', since(connection.since)],
@@ -150,14 +151,22 @@ export class Connection {
             <div class="row between">
                 <div class="row"><h2 id="recorder-title">Flight recorder</h2>
                     <span class="state" data-state=${state}>${recording.problem || (recording.running ? 'Recording' : 'Off')}</span></div>
-                ${recording.running
-                    ? html`<button type="button" class="small plain" @click=${() => this.#stop()}>Stop and discard…</button>`
-                    : html`<button type="button" class="small" @click=${() => this.#start()}>Record this connection</button>`}
+                ${this.#switch()}
             </div>
             ${recording.running || recording.events.length ? this.#tape() : html`<p class="quiet">While a recording runs, the
                 server stores every frame for this connection and its outcome: sent, queued, held back, dropped, or not
                 addressed to its user. Earlier frames are not in the recording.</p>`}
         </section>`;
+    }
+
+    #switch() {
+        const { recording, connection } = this;
+        if (recording.running) {
+            return html`<button type="button" class="small plain" @click=${() => this.#stop()}>Stop and discard…</button>`;
+        }
+        return connection.here
+            ? html`<button type="button" class="small" @click=${() => this.#start()}>Record this connection</button>`
+            : html`<p class="quiet small">The console of node ${connection.node} can record it.</p>`;
     }
 
     #tape() {

@@ -15,6 +15,7 @@ const DEFAULT = { search: '', page: '1', per_page: '50' };
  * @property {string} [sort] the server's name of the column; without it the column is not sortable
  * @property {boolean} [number] right-aligned, and sorted largest first at the first click
  * @property {boolean} [head] whether the cell is the row's header
+ * @property {(rows: object[]) => boolean} [when] whether these rows need the column
  */
 
 export class List {
@@ -43,7 +44,8 @@ export class List {
     async load(signal) {
         const { path, fixed } = this.options;
         const answer = await get(path, { ...fixed, ...this.params }, signal);
-        Object.assign(this, { rows: answer.rows, total: answer.total, matching: answer.matching });
+        const { rows, total, matching, partial } = answer;
+        Object.assign(this, { rows, total, matching, partial });
     }
 
     #set(change) {
@@ -82,12 +84,14 @@ export class List {
                             <option ?selected=${String(count) === this.params.per_page}>${count}</option>`)}
                     </select></div>
             </div>
+            ${this.partial ? html`<p class="note warn">Redis or a node does not answer, so this list is not complete.</p>` : ''}
             ${this.rows === null ? html`<p class="empty">Loading…</p>` : this.#table()}
         </div>`;
     }
 
     #table() {
-        const { columns, name, key } = this.options;
+        const { name, key } = this.options;
+        const columns = this.options.columns.filter(({ when }) => when?.(this.rows) ?? true);
         if (this.rows.length === 0) {
             const none = this.params.search ? `No ${name} found.` : `No ${name}.`;
             return html`<div class="table-wrap"><p class="empty" data-empty=${name}>${none}</p></div>

@@ -66,7 +66,8 @@ export class Overview {
             ${this.figures ? nodesTable(this.figures) : ''}
             <div class="row between">
                 <div class="row"><h2>Over time</h2>
-                    ${this.figures ? html`<p class="quiet small">Version ${this.figures.version}, up for
+                    ${this.figures ? html`<p class="quiet small">${this.figures.nodes ? 'This node: version' : 'Version'}
+                        ${this.figures.version}, up for
                         <span data-counter="uptime">${this.figures.uptime}</span></p>` : ''}</div>
                 <div class="choice" role="group" aria-label="Span of the charts">${SPANS.map((span) => html`
                     <button type="button" aria-pressed=${span === this.span} @click=${() => this.#turnTo(span)}

@@ -65,6 +65,16 @@ impl PublicKeys {
         Ok((keys, warnings))
     }
 
+    /// The algorithm and the id of each key, sorted.
+    pub fn names(&self) -> String {
+        let name = |key: &PublicKey| {
+            format!("{} {}", algorithm_name(key.algorithm), key.id.as_deref().unwrap_or_default())
+        };
+        let mut names: Vec<_> = self.0.iter().map(name).collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+
     /// The key of this algorithm that a token's `kid` selects: the key with this id, or else the only one without an id. A
     /// token without a `kid` selects the only key of its algorithm. `None` if no key or more than one fits.
     pub fn select(&self, algorithm: Algorithm, kid: Option<&str>) -> Option<&DecodingKey> {

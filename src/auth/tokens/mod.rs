@@ -72,6 +72,11 @@ impl TokenVerifier {
         Ok((Self { public_keys, ..Self::without_files(settings) }, warnings))
     }
 
+    /// The names of the public keys, sorted.
+    pub fn key_names(&self) -> String {
+        self.public_keys.names()
+    }
+
     /// Checks a token. `peer` is the sender, for the record of the secret's use.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::broker::marking::MarkPassage;
 use crate::broker::receipts::{ReceiptSlot, StreamReceipt};
 use crate::broker::registry::cluster::departure::Departure;
 use crate::broker::registry::cluster::peers::MovedPlace;
+use crate::broker::requests::ChannelFigures;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::frame::Audience;
@@ -216,6 +217,21 @@ impl ChannelRef {
     #[cfg(test)]
     pub fn addr(&self) -> &Addr<Channel> {
         &self.addr
+    }
+
+    /// The figures at this moment. Those of a list must not change while it is sorted by them.
+    pub fn figures(&self, now: &Timestamp) -> ChannelFigures {
+        let summary = &self.summary;
+        ChannelFigures {
+            name: self.name.clone(),
+            settings: self.settings.clone(),
+            connections: summary.connections(),
+            users: summary.users(),
+            history: summary.history(),
+            frames: summary.frames(),
+            frames_per_1000_s: Some(summary.frames_per_1000_s(now)),
+            last_active: summary.last_active(),
+        }
     }
 
     /// Requests a snapshot, behind everything that was published before.

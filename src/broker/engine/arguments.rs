@@ -1,6 +1,6 @@
 //! The script of each call, and its arguments, in the order that each script describes. Pure.
 
-use super::call::{Call, ChannelRecord, EngineConstants, Sender};
+use super::call::{Call, ChannelToOpen, Count, EngineConstants, Sender};
 use super::scripts::Script;
 
 /// Arguments of a script.
@@ -26,10 +26,11 @@ impl Arguments {
         items.iter().fold(self, add)
     }
 
-    fn channel(self, channel: &ChannelRecord) -> Self {
+    fn channel(self, channel: &ChannelToOpen) -> Self {
         let settings = channel.settings;
         let head = self.text(&channel.stream).text(channel.uuid);
-        head.text(settings.flags()).text(settings.history_size).text(&channel.text).text(channel.offset)
+        let head = head.text(settings.flags()).text(settings.history_size).text(settings.frames_or_default());
+        head.text(&channel.text).text(channel.offset)
     }
 }
 
@@ -50,6 +51,15 @@ impl EngineConstants {
             self.dead_ms,
         ];
         values.map(u64::to_le_bytes).concat()
+    }
+}
+
+impl Count {
+    /// The number that scripts store: the connections, and 2^24 for each present one. The sum of both over all nodes is
+    /// less than that.
+    pub fn stated(&self) -> u64 {
+        const MOST: u32 = (1 << 24) - 1;
+        u64::from(self.connections.min(MOST)) + (u64::from(self.present.min(MOST)) << 24)
     }
 }
 
@@ -98,6 +108,10 @@ impl Call {
             Self::Unblock { .. } => Script::Unblock,
             Self::Blocks { .. } => Script::Blocks,
             Self::Channels { .. } => Script::Channels,
+            Self::Summaries { .. } => Script::Summaries,
+            Self::Tally { .. } => Script::Tally,
+            Self::UseOnce { .. } => Script::UseOnce,
+            Self::CookieSecret { .. } => Script::CookieSecret,
         }
     }
 
@@ -117,9 +131,11 @@ impl Call {
             Self::Open { channels } => head.each(channels, Arguments::channel),
             Self::Configure { channel } => head.channel(channel),
             Self::Follow { stream, after, max_bytes } => head.text(stream).text(after).text(max_bytes),
-            Self::Unfollow { streams } => head.each(streams, |all, stream| all.text(stream)),
+            Self::Unfollow { streams } | Self::Summaries { streams } => {
+                head.each(streams, |all, stream| all.text(stream))
+            }
             Self::Set { is_quiet, counts } => head.flag(*is_quiet).each(counts, |all, count| {
-                all.text(&count.stream).text(&count.user).text(count.connections).bytes(&count.view)
+                all.text(&count.stream).text(&count.user).text(count.stated()).bytes(&count.view)
             }),
             Self::Read { stream, after, with_history, with_members, max_bytes } => {
                 head.text(stream).text(after).text(max_bytes).flag(*with_history).flag(*with_members)
@@ -135,7 +151,9 @@ impl Call {
             Self::Leave { stay_ms } => head.text(stay_ms),
             Self::Nodes | Self::Expire => head,
             Self::Send { to, bytes } => head.text(to).bytes(bytes),
-            Self::Claim { conn, user, data } => head.text(conn).text(user).bytes(data),
+            Self::Claim { conn, user, data, most } => head.text(conn).text(user).bytes(data).text(most),
+            Self::UseOnce { name } => head.text(name),
+            Self::CookieSecret { proposal } => head.text(proposal.expose()),
             Self::Release { conn, generation, data } => head
                 .text(conn)
                 .text(generation.map_or(String::new(), |number| number.to_string()))
@@ -150,6 +168,9 @@ impl Call {
                 .each(laggards, |all, laggard| all.text(&laggard.conn).bytes(&laggard.received)),
             Self::SetBlock { user, record, until_ms } => head.text(user).bytes(record).text(until_ms),
             Self::Blocks { cursor } | Self::Channels { cursor } => head.text(cursor),
+            Self::Tally { messages, queued } => {
+                head.text(sender.boot.as_simple()).text(messages).text(queued)
+            }
         }
     }
 }

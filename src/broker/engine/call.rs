@@ -1,5 +1,6 @@
 //! Calls of scripts. A call names what a node requests; [`Sender`] adds what the link knows when it sends the call. Pure.
 
+use crate::config::Secret;
 use crate::protocol::ids::{Epoch, Offset, Stamp};
 use uuid::Uuid;
 
@@ -65,6 +66,8 @@ pub struct ScriptSettings {
     pub quiet_presence: bool,
     /// 0 means no limit but the server's own.
     pub history_size: u32,
+    /// How many frames are kept, if not as many as of other channels.
+    pub frames: Option<u32>,
 }
 
 impl ScriptSettings {
@@ -76,7 +79,13 @@ impl ScriptSettings {
         notify_state: false,
         quiet_presence: false,
         history_size: 0,
+        frames: None,
     };
+
+    /// The number of frames in the form of scripts: 0 means as many as of other channels.
+    pub fn frames_or_default(self) -> u64 {
+        self.frames.map_or(0, |frames| u64::from(frames) + 1)
+    }
 
     pub fn flags(self) -> u8 {
         u8::from(self.notify_presence)
@@ -87,9 +96,9 @@ impl ScriptSettings {
     }
 }
 
-/// A channel and its settings.
+/// A channel that a call begins or configures, with its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelRecord {
+pub struct ChannelToOpen {
     /// The key of its stream.
     pub stream: String,
     /// Its id, if it begins with this call.
@@ -117,6 +126,8 @@ pub struct Count {
     pub stream: String,
     pub user: String,
     pub connections: u32,
+    /// How many of them are present. Only stated of private streams, else 0.
+    pub present: u32,
     /// What the stream shows of the user if Redis has no record of it; see [`super::record::MemberView::encode`].
     pub view: Vec<u8>,
 }
@@ -173,11 +184,11 @@ pub enum Call {
     },
     /// Begins the channels that are missing.
     Open {
-        channels: Vec<ChannelRecord>,
+        channels: Vec<ChannelToOpen>,
     },
     /// Sets the settings of a channel.
     Configure {
-        channel: ChannelRecord,
+        channel: ChannelToOpen,
     },
     /// The node receives the entries of a stream from now on. Reads it as well.
     Follow {
@@ -249,6 +260,8 @@ pub enum Call {
         user: String,
         /// What the row of a new connection contains.
         data: Vec<u8>,
+        /// The most connections of the user, for a new one; 0 means no limit.
+        most: u32,
     },
     /// Gives up a connection that the node owns.
     Release {
@@ -290,6 +303,24 @@ pub enum Call {
     /// Reads a part of the names of channels.
     Channels {
         cursor: u64,
+    },
+    /// Reads the figures of channels.
+    Summaries {
+        streams: Vec<String>,
+    },
+    /// States what the process has counted since its start, and reads the sums of the cluster.
+    Tally {
+        messages: u64,
+        /// Messages queued to connections.
+        queued: u64,
+    },
+    /// Uses something that is valid once.
+    UseOnce {
+        name: String,
+    },
+    /// Agrees on the secret of cookies.
+    CookieSecret {
+        proposal: Secret,
     },
 }
 

@@ -55,6 +55,8 @@ pub enum Ownership {
     Other { owner: NodeNumber, generation: u64, data: Vec<u8> },
     /// The connection belongs to another user.
     Foreign,
+    /// The user has too many connections.
+    Full,
 }
 
 impl Ownership {
@@ -77,6 +79,7 @@ impl Ownership {
                 data: data.bytes()?.to_vec(),
             },
             (b"FOREIGN", []) => Self::Foreign,
+            (b"FULL", []) => Self::Full,
             _ => return None,
         })
     }
@@ -125,6 +128,7 @@ mod tests {
                 Ownership::Other { owner: 7, generation: 7, data: b"data".to_vec() },
             ),
             (list("FOREIGN", &[]), Ownership::Foreign),
+            (list("FULL", &[]), Ownership::Full),
         ];
         for (reply, expected) in cases {
             assert_eq!(Ownership::read(&reply), Some(expected));

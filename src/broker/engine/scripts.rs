@@ -84,10 +84,18 @@ pub enum Script {
     Blocks,
     /// Reads the names of channels.
     Channels,
+    /// Reads the figures of channels.
+    Summaries,
+    /// A process states what it has counted, and reads the sums of the cluster.
+    Tally,
+    /// Uses what is valid once.
+    UseOnce,
+    /// Agrees on the secret of cookies.
+    CookieSecret,
 }
 
 impl Script {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::Adopt,
         Self::Enlist,
         Self::Report,
@@ -118,6 +126,10 @@ impl Script {
         Self::Unblock,
         Self::Blocks,
         Self::Channels,
+        Self::Summaries,
+        Self::Tally,
+        Self::UseOnce,
+        Self::CookieSecret,
     ];
 
     /// The part of the source that is this script's own.
@@ -153,6 +165,10 @@ impl Script {
             Self::Unblock => include_str!("scripts/unblock.lua"),
             Self::Blocks => include_str!("scripts/blocks.lua"),
             Self::Channels => include_str!("scripts/channels.lua"),
+            Self::Summaries => include_str!("scripts/summaries.lua"),
+            Self::Tally => include_str!("scripts/tally.lua"),
+            Self::UseOnce => include_str!("scripts/use_once.lua"),
+            Self::CookieSecret => include_str!("scripts/cookie_secret.lua"),
         }
     }
 
@@ -160,9 +176,13 @@ impl Script {
     /// little or frees some.
     fn flags(self) -> &'static str {
         match self {
-            Self::Read | Self::ReadUser | Self::Nodes | Self::Find | Self::Blocks | Self::Channels => {
-                "'no-writes'"
-            }
+            Self::Read
+            | Self::ReadUser
+            | Self::Nodes
+            | Self::Find
+            | Self::Blocks
+            | Self::Channels
+            | Self::Summaries => "'no-writes'",
             Self::Adopt
             | Self::Enlist
             | Self::Report
@@ -174,7 +194,8 @@ impl Script {
             | Self::Release
             | Self::End
             | Self::Mark
-            | Self::Unblock => "'allow-oom'",
+            | Self::Unblock
+            | Self::Tally => "'allow-oom'",
             _ => "",
         }
     }

@@ -1,13 +1,19 @@
 //! The handle to the broker: the only way from HTTP to the actors.
 
 mod admission;
-mod cluster;
+pub mod agreement;
+pub mod cluster;
+pub mod listing;
+pub mod node_list;
 pub mod nodes;
 mod requests;
+pub mod totals;
 
 use super::batched_mailbox::MailboxSender;
 use super::channel::Hubs;
 use super::drain::Drain;
+use super::engine::call::Call;
+use super::engine::error::EngineError;
 use super::engine::link::LinkHandle;
 use super::registry::Registry;
 use super::registry::messages::{Ask, Publish};
@@ -26,7 +32,8 @@ use crate::telemetry::recorder::{ConnectionEvent, Recorder};
 use crate::telemetry::thread_health::ThreadHealth;
 use actix::{Addr, Context};
 pub use admission::address_refusal;
-use nodes::{NodeViews, Nodes};
+use node_list::NodeViews;
+use nodes::Nodes;
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -91,6 +98,11 @@ impl BrokerHandle {
         self.actors.link.as_ref().map(LinkHandle::health)
     }
 
+    /// Whether Redis decides and does not answer.
+    pub fn is_engine_silent(&self) -> bool {
+        self.engine_health().is_some_and(|health| !health.silence(Instant::now()).is_zero())
+    }
+
     /// The nodes that Redis knows, if Redis decides.
     pub fn nodes(&self) -> Option<NodeViews> {
         self.actors.nodes.as_ref().map(|nodes| nodes.views(Instant::now()))
@@ -104,6 +116,22 @@ impl BrokerHandle {
     /// The figures of each script that this node has called, one on each line.
     pub fn script_figures(&self) -> Option<String> {
         self.actors.link.as_ref().map(|link| link.counters().script_figures())
+    }
+
+    /// Uses something that is valid once on all nodes. False if another request has used it.
+    ///
+    /// # Errors
+    /// Those of the engine. Nothing was done, or the name was used.
+    pub async fn use_once(&self, name: String) -> Result<bool, Refusal> {
+        match &self.actors.link {
+            Some(link) => match link.call(Call::UseOnce { name }).await {
+                Ok(reply) => Ok(reply.number() == Some(1)),
+                Err(EngineError::Full) => Err(EngineError::Full.into()),
+                // The request itself was not begun, so that its sender may sign and send it again.
+                Err(_) => Err(EngineError::Unavailable.into()),
+            },
+            None => Ok(true),
+        }
     }
 
     /// Counts a refusal that a limit or the origin of the page caused. Called once for each refusal, where its response is

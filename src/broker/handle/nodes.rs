@@ -1,135 +1,22 @@
-//! The nodes of the cluster: what each states about itself, and what this one has read last.
+//! The nodes of the cluster: this one states what it has, and reads what the others have stated.
 
-use crate::broker::engine::call::{Call, NodeNumber};
+use super::agreement::shared_settings;
+use super::node_list::{KnownNodes, NodeInfo, NodeViews, read};
+use super::totals::Totals;
+use crate::broker::engine::call::Call;
 use crate::broker::engine::link::LinkHandle;
-use crate::broker::engine::reply::Reply;
-use serde::{Deserialize, Serialize};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::config::{Secret, Settings};
+use crate::limits::rate::PublishRates;
+use crate::telemetry::Counters;
+use crate::telemetry::log_sums::escaped;
+use crate::telemetry::series::{FIGURES, Sample};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A list that is older than this is stale. It is read every second.
-const STALE_AFTER: Duration = Duration::from_secs(3);
-/// The greatest age of a list that is not late, in ms.
-const LIST_AGE_MS: u64 = 1_000;
-
-/// What a node states about itself, as JSON in Redis. A node of another version may state less or more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NodeInfo {
-    pub name: String,
-    pub version: String,
-    /// Current connections of which it is the owner.
-    pub connections: u64,
-    /// Users with such connections.
-    pub users: u64,
-    /// Channels of which it has a copy.
-    pub channels: u64,
-    /// Whether it is stopping.
-    pub draining: bool,
-}
-
-impl NodeInfo {
-    pub fn to_json(&self) -> String {
-        // Text and numbers can always be written.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// Reads what a node states. A node that states something unreadable is listed without a name.
-    fn read(json: &str) -> Self {
-        serde_json::from_str(json).unwrap_or_default()
-    }
-}
-
-/// Whether a node serves clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NodeState {
-    Serving,
-    /// It closes its sessions and will end.
-    Draining,
-    /// It has missed a beat. If it continues to be silent, the other nodes declare it dead.
-    Silent,
-}
-
-/// A node as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NodeView {
-    pub number: NodeNumber,
-    pub name: String,
-    pub version: String,
-    /// Whether it is this node.
-    pub this: bool,
-    pub state: NodeState,
-    pub connections: u64,
-    pub users: u64,
-    pub channels: u64,
-    /// The time since its last beat, in ms.
-    pub last_beat_ms: u64,
-}
-
-/// All nodes that Redis knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeViews {
-    /// By name, then by number.
-    pub nodes: Vec<NodeView>,
-    /// Redis has not answered recently, so the list is what this node knew last.
-    pub is_stale: bool,
-}
-
-/// A node as Redis has listed it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ListedNode {
-    number: NodeNumber,
-    info: NodeInfo,
-    beat_ms: u64,
-}
-
-/// The numbers of the nodes in the reply to [`Call::Nodes`]. `None` if it is malformed.
-pub(super) fn numbers(reply: &Reply) -> Option<Vec<NodeNumber>> {
-    Some(read(reply)?.into_iter().map(|node| node.number).collect())
-}
-
-/// Reads the reply to [`Call::Nodes`]. `None` if it is malformed.
-fn read(reply: &Reply) -> Option<Vec<ListedNode>> {
-    let listed = reply.list()?.iter().map(|node| {
-        let [number, beat_ms, info] = node.list()? else { return None };
-        let (number, beat_ms) = (number.number()?, beat_ms.number()?);
-        Some(ListedNode { number, beat_ms, info: NodeInfo::read(info.text()?) })
-    });
-    let mut nodes: Vec<_> = listed.collect::<Option<_>>()?;
-    nodes.sort_by(|a, b| (&a.info.name, a.number).cmp(&(&b.info.name, b.number)));
-    Some(nodes)
-}
-
-/// What the last reply contained.
-#[derive(Debug, Default)]
-struct KnownNodes {
-    nodes: Vec<ListedNode>,
-    read_at: Option<Instant>,
-}
-
-impl KnownNodes {
-    fn views(&self, this: NodeNumber, beat_interval_ms: u64, now: Instant) -> NodeViews {
-        let age = self.read_at.map(|at| now.saturating_duration_since(at));
-        let is_stale = age.is_none_or(|age| age >= STALE_AFTER);
-        let age_ms = age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        // A beat may arrive half an interval late.
-        let silent_ms = beat_interval_ms + beat_interval_ms / 2 + LIST_AGE_MS;
-        let view = |ListedNode { number, info, beat_ms }: &ListedNode| {
-            let last_beat_ms = beat_ms.saturating_add(age_ms);
-            let state = match info.draining {
-                // Without answers of Redis, nothing is known of any beat.
-                _ if !is_stale && last_beat_ms > silent_ms => NodeState::Silent,
-                true => NodeState::Draining,
-                false => NodeState::Serving,
-            };
-            let NodeInfo { name, version, connections, users, channels, .. } = info.clone();
-            let (number, this) = (*number, *number == this);
-            NodeView { number, name, version, this, state, connections, users, channels, last_beat_ms }
-        };
-        NodeViews { nodes: self.nodes.iter().map(view).collect(), is_stale }
-    }
-}
+/// How long a request waits for the sums of the cluster.
+const TALLY_LIMIT: Duration = Duration::from_secs(1);
 
 /// The nodes, for operators. The sampler of the console keeps it current; all threads read it.
 #[derive(Debug)]
@@ -137,19 +24,49 @@ pub struct Nodes {
     link: LinkHandle,
     name: String,
     beat_interval_ms: u64,
+    counters: Arc<Counters>,
+    rates: Arc<PublishRates>,
     known: Mutex<KnownNodes>,
     stated: Mutex<NodeInfo>,
+    /// The sums that were read last.
+    totals: Mutex<Option<Totals>>,
+    /// What the log has reported last of nodes that differ.
+    reported: Mutex<String>,
+    /// The settings that must be equal at all nodes.
+    settings: BTreeMap<String, String>,
+    /// The number of this node when it has last agreed on the secret of cookies.
+    agreed_as: AtomicU64,
 }
 
 impl Nodes {
-    /// `name` is that of this node, `beat_interval_ms` that of all.
-    pub fn new(link: LinkHandle, name: String, beat_interval_ms: u64) -> Self {
-        Self { link, name, beat_interval_ms, known: Mutex::default(), stated: Mutex::default() }
+    pub fn new(
+        link: LinkHandle,
+        settings: &Settings,
+        counters: Arc<Counters>,
+        rates: Arc<PublishRates>,
+    ) -> Self {
+        let (name, beat_interval_ms) = (settings.node_name(), settings.engine_beat_ms);
+        let (known, stated, totals) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (reported, agreed_as) = (Mutex::default(), AtomicU64::new(0));
+        let settings = shared_settings(settings);
+        Self {
+            link,
+            name,
+            beat_interval_ms,
+            counters,
+            rates,
+            known,
+            stated,
+            totals,
+            reported,
+            settings,
+            agreed_as,
+        }
     }
 
-    /// States the figures of this node, if they have changed. Name and version are added.
+    /// States the figures of this node, if they have changed. Name, version and settings are added.
     pub fn state(&self, figures: NodeInfo) {
-        let info = Self::info_of(&self.name, figures);
+        let info = NodeInfo::of(&self.name, NodeInfo { settings: self.settings.clone(), ..figures });
         let mut stated = locked(&self.stated);
         if *stated != info {
             self.link.set_info(info.to_json());
@@ -157,74 +74,97 @@ impl Nodes {
         }
     }
 
-    /// What a node of this version states.
-    pub fn info_of(name: &str, figures: NodeInfo) -> NodeInfo {
-        NodeInfo { name: name.to_owned(), version: env!("CARGO_PKG_VERSION").into(), ..figures }
+    /// The name of this node.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Reads the list from Redis. Without an answer the known one remains.
+    /// Reads the list from Redis. Without an answer the known one remains. The nodes that serve share the rate of messages.
     pub async fn refresh(&self) {
         let Ok(reply) = self.link.call(Call::Nodes).await else { return };
         if let Some(nodes) = read(&reply) {
             self.link.counters().nodes.set(nodes.len() as u64);
-            *locked(&self.known) = KnownNodes { nodes, read_at: Some(Instant::now()) };
+            self.rates.share(nodes.iter().filter(|node| !node.info.draining).count());
+            let known = KnownNodes { nodes, read_at: Some(Instant::now()) };
+            self.report(known.disagreement());
+            *locked(&self.known) = known;
         }
+    }
+
+    /// Logs once in what nodes differ, and when they agree again.
+    fn report(&self, disagreement: String) {
+        let mut reported = locked(&self.reported);
+        if *reported == disagreement {
+            return;
+        }
+        match disagreement.is_empty() {
+            true => log::info!("all nodes have the same secrets and shared settings again"),
+            false => log::warn!("nodes differ in secrets or settings: {}", escaped(&disagreement)),
+        }
+        *reported = disagreement;
+    }
+
+    /// Agrees with the other nodes on what signs cookies, after each time that this node has joined. Returns the secret of
+    /// all; `None` if nothing has changed.
+    pub async fn agree_on_cookie_secret(&self, proposal: Secret) -> Option<Secret> {
+        let this = self.link.counters().node.get();
+        if this == 0 || self.agreed_as.load(Ordering::Relaxed) == this {
+            return None;
+        }
+        let reply = self.link.call(Call::CookieSecret { proposal }).await.ok()?;
+        let secret = Secret::new(reply.text()?);
+        self.agreed_as.store(this, Ordering::Relaxed);
+        Some(secret)
+    }
+
+    /// Adds to the sums of the cluster what this node has counted, and reads them. Without an answer the known ones remain.
+    /// Returns whether Redis has answered.
+    pub async fn tally(&self) -> bool {
+        let (messages, queued) = (self.counters.messages.get(), self.counters.queued.get());
+        let reply = self.link.call(Call::Tally { messages, queued });
+        let Ok(Ok(reply)) = tokio::time::timeout(TALLY_LIMIT, reply).await else { return false };
+        let read = Totals::read(&reply);
+        if read.is_some() {
+            *locked(&self.totals) = read;
+        }
+        read.is_some()
+    }
+
+    /// The sums of the cluster now, or those that are known while Redis does not answer.
+    pub async fn totals(&self) -> Totals {
+        let is_answered = self.link.health().silence(Instant::now()).is_zero() && self.tally().await;
+        Totals { is_stale: !is_answered, ..self.known_totals() }
+    }
+
+    /// The sums that were read last; those of this node before the first answer.
+    fn known_totals(&self) -> Totals {
+        locked(&self.totals).unwrap_or_else(|| Totals::of(&self.counters))
+    }
+
+    /// A sample of the whole cluster: what this node and all others have sampled last.
+    pub fn sample(&self, own: &Sample) -> Sample {
+        let this = self.link.counters().node.get();
+        let mut sum = locked(&self.known).sample(this, own);
+        let totals = self.known_totals();
+        for (figure, value) in FIGURES.iter().zip(&mut sum) {
+            match figure.name {
+                "connections" => *value = totals.connections as f32,
+                "users" => *value = totals.users as f32,
+                "channels" => *value = totals.channels as f32,
+                _ => {}
+            }
+        }
+        sum
     }
 
     /// The nodes as they were known last.
     pub fn views(&self, now: Instant) -> NodeViews {
         let this = self.link.counters().node.get();
-        let views = locked(&self.known).views(this, self.beat_interval_ms, now);
         let is_silent = !self.link.health().silence(now).is_zero();
-        NodeViews { is_stale: views.is_stale || is_silent, ..views }
+        locked(&self.known).views(this, self.beat_interval_ms, now, is_silent)
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(number: i64, beat_ms: i64, info: &str) -> Reply {
-        let text = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
-        Reply::List(vec![text(&number.to_string()), Reply::Number(beat_ms), text(info)])
-    }
-
-    fn known(nodes: Vec<Reply>, read_at: Instant) -> KnownNodes {
-        KnownNodes { nodes: read(&Reply::List(nodes)).unwrap(), read_at: Some(read_at) }
-    }
-
-    #[test]
-    fn nodes_are_read_with_their_age_and_state() {
-        let now = Instant::now();
-        let draining = NodeInfo { draining: true, connections: 7, ..NodeInfo::default() };
-        let draining = Nodes::info_of("b", draining);
-        let known = known(vec![node(9, 2_600, r#"{"name":"c"}"#), node(7, 20, &draining.to_json())], now);
-        let NodeViews { nodes, is_stale } = known.views(9, 1_000, now + Duration::from_millis(500));
-        assert!(!is_stale);
-        let shown: Vec<_> =
-            nodes.iter().map(|node| (node.number, &*node.name, node.this, node.state)).collect();
-        assert_eq!(shown, [(7, "b", false, NodeState::Draining), (9, "c", true, NodeState::Silent)]);
-        assert_eq!((nodes[0].connections, nodes[0].last_beat_ms, nodes[1].last_beat_ms), (7, 520, 3_100));
-        assert_eq!(nodes[0].version, env!("CARGO_PKG_VERSION"));
-    }
-
-    #[test]
-    fn an_old_list_is_stale_and_calls_no_node_silent() {
-        let now = Instant::now();
-        let known = known(vec![node(1, 10, r#"{"name":"a","later":1}"#)], now);
-        let views = known.views(2, 1_000, now + Duration::from_secs(60));
-        assert!(views.is_stale);
-        assert_eq!((views.nodes[0].state, views.nodes[0].last_beat_ms), (NodeState::Serving, 60_010));
-        assert!(KnownNodes::default().views(0, 1_000, now).is_stale);
-    }
-
-    #[test]
-    fn a_node_with_an_unreadable_statement_is_listed() {
-        assert_eq!(known(vec![node(1, 10, "{")], Instant::now()).nodes[0].info, NodeInfo::default());
-        assert_eq!(read(&Reply::List(vec![Reply::Nil])), None);
-    }
 }

@@ -2,22 +2,17 @@
 //! answer.
 
 use super::BrokerHandle;
-use crate::broker::hub::messages::{InspectSessions, RecordSession};
 use crate::broker::receipts::{PublishedItem, ReceiptSlot};
 use crate::broker::registry::messages::Publish;
 use crate::broker::requests::{
-    Block, BlockUser, BrowseConnections, ChannelRef, Connect, ConnectRefused, Connected, ConnectionDetails,
-    ConnectionRow, ConnectionSlice, Counts, Ending, KnownUsers, Phase, Requester, SessionFigures,
+    Block, BlockUser, ChannelRef, Connect, ConnectRefused, Connected, Ending, KnownUsers, Requester,
     SetUserState, StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant,
-    TokenGrantRefused, UnknownConnection, Unsubscribe, UserDetails,
+    TokenGrantRefused, UnknownConnection, Unsubscribe,
 };
 use crate::http_error::{OverLimit, Refusal};
-use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, SlotKey};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::settings::ChannelConfig;
 use crate::telemetry::causes::TokenCause;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// Number of connections of one user that are ended in one turn of the registry.
@@ -234,68 +229,5 @@ impl BrokerHandle {
             return Box::pin(cluster.known(conn_id, user)).await;
         }
         self.ask(move |registry, _| registry.state().known(conn_id, user.as_deref())).await
-    }
-}
-
-/// The data that the console reads: counts, lists in slices, single records, and the sessions of the hubs.
-impl BrokerHandle {
-    pub async fn counts(&self) -> Result<Counts, Refusal> {
-        self.ask(|registry, _| registry.state().stats()).await
-    }
-
-    /// A slice of the channels, oldest first. To read all, a caller repeats the request from the end of the slice; the
-    /// registry serves other requests in between.
-    pub async fn browse_channels(&self, from: usize, count: usize) -> Result<Vec<ChannelRef>, Refusal> {
-        self.ask(move |registry, _| registry.browse_channels(from, count)).await
-    }
-
-    /// A slice of the connections, present or absent.
-    pub async fn browse_connections(&self, browse: BrowseConnections) -> Result<ConnectionSlice, Refusal> {
-        self.ask(move |registry, _| registry.state().browse_connections(&browse)).await
-    }
-
-    pub async fn describe_connection(&self, id: Uuid) -> Result<Option<ConnectionDetails>, Refusal> {
-        self.ask(move |registry, _| registry.state().describe_connection(id)).await
-    }
-
-    pub async fn describe_user(&self, name: String) -> Result<Option<UserDetails>, Refusal> {
-        self.ask(move |registry, _| registry.state().describe_user(&name)).await
-    }
-
-    /// The names of channels, in the order of the request.
-    pub async fn name_channels(&self, ids: Vec<ChannelId>) -> Result<Vec<Option<Arc<str>>>, Refusal> {
-        self.ask(move |registry, _| registry.state().channel_names(&ids)).await
-    }
-
-    /// The hubs' data about the sessions of these connections. A session that has ended in the meantime has no figures.
-    /// Each address costs a system call.
-    pub async fn sessions(&self, rows: &[ConnectionRow], addresses: bool) -> Vec<Option<SessionFigures>> {
-        let mut figures: Vec<Option<SessionFigures>> = rows.iter().map(|_| None).collect();
-        let mut by_hub: BTreeMap<u16, Vec<(usize, SlotKey)>> = BTreeMap::new();
-        for (index, row) in rows.iter().enumerate() {
-            if let Phase::Attached(place, _) = row.phase {
-                by_hub.entry(place.hub.0).or_default().push((index, place.slot));
-            }
-        }
-        for (hub, places) in by_hub {
-            let Some(hub) = self.actors.hubs.get(HubId(hub)) else { continue };
-            let slots = places.iter().map(|(_, slot)| *slot).collect();
-            // A hub that has stopped has no sessions.
-            let Ok(answers) = hub.send(InspectSessions { slots, addresses }).await else { continue };
-            for ((index, _), answer) in places.into_iter().zip(answers) {
-                if let Some(place) = figures.get_mut(index) {
-                    *place = answer;
-                }
-            }
-        }
-        figures
-    }
-
-    /// Starts to record an existing session, if its connection is to be recorded.
-    pub async fn record_session(&self, location: ConnectionSlot) -> Result<(), Refusal> {
-        match self.actors.hubs.get(location.hub) {
-            Some(hub) => hub.send(RecordSession(location.slot)).await.map_err(|_| Refusal::Draining),
-            None => Ok(()),
-        }
     }
 }

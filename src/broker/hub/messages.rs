@@ -14,6 +14,7 @@ use crate::protocol::position::Since;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
 use actix::{Context, Handler, Message, MessageResult};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -169,7 +170,7 @@ pub struct InspectSessions {
 }
 
 /// The figures of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionFigures {
     /// When the session was opened, in Unix ms.
     pub since_ms: u64,

@@ -23,6 +23,7 @@ mod delivery_tests;
 mod harness;
 
 use super::batched_mailbox::{Batch, FlushMailbox};
+use super::drain::retry_ms;
 use super::marking::Marking;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -272,8 +273,10 @@ impl Hub {
             ToHub::Renew(channel, position) => shared.table.borrow_mut().renew(channel, position),
             ToHub::RenewPrivate(key, epoch) => {
                 if shared.table.borrow_mut().renew_private(key, epoch) {
-                    // Its client learns from the answer to its return what it may lack.
-                    shared.close_with(key, CloseReason::Restarting(0), None);
+                    // Its client learns from the answer to its return what it may lack. Many are closed at the same
+                    // moment, so that they return spread over the time in which a shutdown closes sessions.
+                    let delay = rand::random_range(0..=retry_ms(shared.settings.shutdown_spread));
+                    shared.close_with(key, CloseReason::Restarting(delay), None);
                 }
             }
             ToHub::BeginLife(server) => shared.table.borrow_mut().begin_life(server),

@@ -73,6 +73,7 @@ impl RegistryState {
             user_uuid: user.uuid,
             channels: record.channels.len(),
             phase: record.phase.clone(),
+            node: None,
         })
     }
 

@@ -4,7 +4,7 @@ use super::Registry;
 use super::cluster::user_record::UserRecord;
 use super::cluster::{ToLink, Waiter};
 use crate::broker::channel::messages::{ChannelRef, ToChannel};
-use crate::broker::engine::call::ChannelRecord as ChannelToOpen;
+use crate::broker::engine::call::ChannelToOpen;
 use crate::broker::engine::link::FromEngine;
 use crate::broker::marking::{Marked, Marking};
 use crate::broker::private_messages::ToPrivateMessages;
@@ -23,6 +23,7 @@ impl Registry {
     /// Sends to the link what a turn has changed.
     pub(super) fn flush_to_link(&mut self) {
         let (Some(cluster), Some(link)) = (&mut self.cluster, &self.parts.link) else { return };
+        cluster.note_presence(std::mem::take(&mut self.parts.state.changed_presence));
         cluster.flush(&self.parts.state, self.clock.now_ms());
         for to_link in cluster.take_outbox() {
             match to_link {
@@ -36,7 +37,11 @@ impl Registry {
     /// Stamps belong to this store from now on.
     fn begin_life(&mut self, store: &str) {
         let life = life_of(store);
-        if self.life.replace(life) != Some(life) {
+        let before = self.life.replace(life);
+        if before != Some(life) {
+            if let Some(link) = self.parts.link.as_ref().filter(|_| before.is_some()) {
+                link.counters().retired_all.add(1);
+            }
             self.parts.hubs.begin_life(life);
         }
     }
@@ -194,6 +199,7 @@ impl Handler<FromEngine> for Registry {
             FromEngine::Mail(payload) => cluster.mail(&payload, state, now, &mut self.effects),
             FromEngine::Reply(ticket, reply) => cluster.replied(ticket, reply, state, now, &mut self.effects),
             FromEngine::Stamp { stamp, store } => {
+                cluster.lag.beat(stamp, now);
                 mark = cluster.begin_mark(stamp, state).map(|channels| (stamp, channels));
                 self.begin_life(&store);
             }

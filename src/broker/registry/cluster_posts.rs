@@ -16,6 +16,14 @@ use uuid::Uuid;
 /// Connections of a user that one question ends.
 const CONNECTIONS_PER_QUESTION: usize = 500;
 
+/// A question about lists, which needs the hubs: the node that has asked, and its number there.
+#[derive(Debug)]
+pub struct ListingQuestion {
+    pub to: NodeNumber,
+    pub id: u64,
+    pub question: Question,
+}
+
 /// A question of another node: that node, and its number there.
 type Asked = (NodeNumber, u64);
 
@@ -25,13 +33,16 @@ impl Registry {
         self.cluster.as_ref().map(|cluster| cluster.node())
     }
 
-    /// Asks another node. The receiver gets the answer, if there is one.
-    pub fn ask_node(&mut self, to: NodeNumber, question: Question) -> Option<oneshot::Receiver<Answer>> {
-        let (cluster, link) = (self.cluster.as_mut()?, self.parts.link.as_ref()?);
+    /// The call that asks another node. The receiver gets the answer, if there is one.
+    pub fn question(
+        &mut self,
+        to: NodeNumber,
+        question: Question,
+    ) -> Option<(Call, oneshot::Receiver<Answer>)> {
+        let cluster = self.cluster.as_mut()?;
         let (id, answer) = cluster.questions.ask();
         let post = Post::Ask { from: cluster.node(), id, question };
-        link.send_unanswered(Call::Send { to, bytes: post.write() });
-        Some(answer)
+        Some((Call::Send { to, bytes: post.write() }, answer))
     }
 
     /// A request begins to create or bring a connection. If another request does, the receiver learns when that has ended.
@@ -137,6 +148,18 @@ impl Registry {
                     |registry: &mut Self, context: &mut _| registry.subscribe_now(request, context);
                 self.answer_when_current(asked, &channels, subscribe, context);
             }
+            Question::List { .. } | Question::Describe { .. } | Question::DescribeUser { .. } => {
+                self.hand_on(ListingQuestion { to: asked.0, id: asked.1, question });
+            }
+        }
+    }
+
+    /// Hands on a question that needs the hubs.
+    fn hand_on(&self, question: ListingQuestion) {
+        let Some(listings) = &self.parts.listings else { return };
+        if let Err(refused) = listings.try_send(question) {
+            let ListingQuestion { to, id, .. } = refused.into_inner();
+            self.send_answer((to, id), Answer::Busy);
         }
     }
 
@@ -154,6 +177,10 @@ impl Registry {
         let now = self.now_ms();
         let (Some(cluster), Some(link)) = (&mut self.cluster, &self.parts.link) else { return };
         let state = &mut self.parts.state;
+        if cluster.is_leaving() {
+            // The row says everything, and belongs to no node soon.
+            return self.send_answer(asked, Answer::Busy);
+        }
         if !cluster.release_connection(conn_id, asked, link, state, now, &mut self.effects) {
             self.send_answer(asked, Answer::Unknown);
         }

@@ -26,6 +26,9 @@ impl RegistryState {
 
     pub(super) fn count_present(&mut self, user: UserId, by: isize) {
         self.present = self.present.saturating_add_signed(by);
+        if self.stamps.follows() {
+            self.changed_presence.push(user);
+        }
         if let Some(user) = self.users.get_mut(user) {
             let before = user.present;
             user.present = user.present.saturating_add_signed(by as i32);
@@ -236,10 +239,13 @@ impl RegistryState {
 
     /// Removes users without a connection whose idle time has passed.
     pub fn forget_users(&mut self, now: u64) {
-        let idle = self.times.user_idle;
-        let after = |of_demo| if of_demo { idle.min(DEMO_USER_IDLE_MS) } else { idle };
-        // Channels list users that are connected to other nodes.
+        // Channels list users that are connected to other nodes, and keep frames that name them.
         let may_be_listed = self.stamps.follows();
+        let idle = match may_be_listed {
+            true => self.times.user_idle.max(self.times.longest_absence()),
+            false => self.times.user_idle,
+        };
+        let after = |of_demo| if of_demo { idle.min(DEMO_USER_IDLE_MS) } else { idle };
         self.users.remove_if(|user| {
             let is_listed = may_be_listed && Arc::strong_count(&user.view) > 1;
             user.connections.is_empty()

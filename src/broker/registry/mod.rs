@@ -5,7 +5,7 @@ mod blocks;
 mod browse;
 pub(crate) mod cluster;
 mod cluster_events;
-mod cluster_posts;
+pub(crate) mod cluster_posts;
 mod connect;
 mod demo_share;
 mod drain_schedule;
@@ -38,12 +38,14 @@ use crate::telemetry::in_flight::{BoundedCounter, InFlight};
 use crate::telemetry::recorder::Recorder;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use cluster::Cluster;
+use cluster_posts::ListingQuestion;
 use drain_schedule::DrainSchedule;
 use messages::Publish;
 use state::{Effect, RegistryState};
 use std::sync::Arc;
 use std::time::Duration;
 use stopping::CloseDue;
+use tokio::sync::mpsc::Sender;
 
 /// How often deadlines are checked. `parted` must be sent within a second of a close.
 const TICK: Duration = Duration::from_millis(100);
@@ -72,6 +74,8 @@ pub struct RegistryParts {
     pub recorder: Arc<Recorder>,
     /// The way to Redis, if Redis decides.
     pub link: Option<LinkHandle>,
+    /// Receives questions of other nodes about lists of connections, if Redis decides.
+    pub listings: Option<Sender<ListingQuestion>>,
 }
 
 /// The registry actor.
@@ -101,7 +105,10 @@ pub struct Registry {
 impl Registry {
     pub fn new(parts: RegistryParts) -> Self {
         Self {
-            cluster: parts.link.as_ref().map(|link| Box::new(Cluster::new(link.seen().clone()))),
+            cluster: parts.link.as_ref().map(|link| {
+                let (seen, counters) = (link.seen().clone(), link.counters().clone());
+                Box::new(Cluster::new(seen).with_counters(counters))
+            }),
             life: None,
             parts,
             channels: Vec::new(),

@@ -58,6 +58,17 @@ pub struct ConnectionTimes {
     pub user_idle: u64,
 }
 
+/// Other nodes learn after at most this time that the owner of a connection has died, in ms; usually much earlier.
+const DEATH_MS: u64 = 60_000;
+
+impl ConnectionTimes {
+    /// How long a connection exists at most without a session in a cluster, in ms. No client lacks an older frame.
+    pub fn longest_absence(&self) -> u64 {
+        let present = self.idle.max(self.part.saturating_add(self.reconnect_delay));
+        present.saturating_add(self.grace).saturating_add(DEATH_MS)
+    }
+}
+
 /// The phase of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -153,6 +164,8 @@ pub struct RegistryState {
     generation: u32,
     pub(super) present: usize,
     pub(super) active_users: usize,
+    /// Users whose present connections have changed, for the other nodes.
+    pub(super) changed_presence: Vec<UserId>,
     /// When something last arrived from other nodes, in ms of the registry's clock.
     pub(super) arrived_at: u64,
 }
@@ -176,6 +189,7 @@ impl RegistryState {
             generation: 0,
             present: 0,
             active_users: 0,
+            changed_presence: Vec::new(),
             arrived_at: 0,
         }
     }

@@ -3,7 +3,7 @@
 
 use super::Console;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::{ChannelRef, StoredMessage};
+use crate::broker::requests::{ChannelFigures, ChannelRef, StoredMessage};
 use crate::console::lists::{self, ListPage, Ranked, by};
 use crate::console::query::{Listing, Query};
 use crate::console::session::AdminOrRefused;
@@ -16,21 +16,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 const SORTS: [&str; 6] = ["name", "connections", "users", "history", "rate", "last_active"];
-
-/// A channel's figures at one moment. Values must not change while a list is sorted by them.
-struct ChannelEntry {
-    name: Arc<str>,
-    settings: ChannelSettings,
-    connections: u32,
-    users: u32,
-    history: u32,
-    frames: u64,
-    frames_per_1000_s: u64,
-    last_active: Timestamp,
-}
 
 /// A channel in the form that the console receives.
 #[derive(Serialize)]
@@ -40,7 +27,8 @@ struct ShownChannel<'a> {
     users: u32,
     history: u32,
     frames: u64,
-    frames_per_s: f64,
+    /// `null` if this node does not receive the channel.
+    frames_per_s: Option<f64>,
     last_active: String,
     settings: &'a ChannelSettings,
 }
@@ -60,12 +48,12 @@ pub async fn channels(
 }
 
 async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal> {
-    let mut ranked = Ranked::new(listing, |a: &ChannelEntry, b: &ChannelEntry| {
-        let keys = |row: &ChannelEntry| match listing.sort {
+    let mut ranked = Ranked::new(listing, |a: &ChannelFigures, b: &ChannelFigures| {
+        let keys = |row: &ChannelFigures| match listing.sort {
             "connections" => u64::from(row.connections),
             "users" => u64::from(row.users),
             "history" => u64::from(row.history),
-            "rate" => row.frames_per_1000_s,
+            "rate" => row.frames_per_1000_s.unwrap_or(0),
             "last_active" => row.last_active.unix_ms(),
             // Equal values are sorted by name.
             _ => 0,
@@ -75,40 +63,26 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
             _ => by(listing.descending, (keys(a), &a.name), (keys(b), &b.name)),
         }
     });
-    let now = Timestamp::now();
-    let total = lists::channels(broker, |channel| {
+    let walked = lists::channels(broker, |channel| {
         if listing.finds(&channel.name) {
-            ranked.push(row(channel, &now));
+            ranked.push(channel);
         }
     })
     .await?;
     let page = ranked.page(listing);
-    let answer = ListPage::new(listing, total, page.matching, page.rows.iter().map(shown).collect());
-    Built::of(&answer, total)
+    let rows = page.rows.iter().map(shown).collect();
+    let answer = ListPage::new(listing, walked.found, page.matching, rows).with_missing(walked.is_partial);
+    Built::of(&answer, walked.found)
 }
 
-fn row(channel: ChannelRef, now: &Timestamp) -> ChannelEntry {
-    let summary = &channel.summary;
-    ChannelEntry {
-        connections: summary.connections(),
-        users: summary.users(),
-        history: summary.history(),
-        frames: summary.frames(),
-        frames_per_1000_s: summary.frames_per_1000_s(now),
-        last_active: summary.last_active(),
-        name: channel.name,
-        settings: channel.settings,
-    }
-}
-
-fn shown(row: &ChannelEntry) -> ShownChannel<'_> {
+fn shown(row: &ChannelFigures) -> ShownChannel<'_> {
     ShownChannel {
         name: &row.name,
         connections: row.connections,
         users: row.users,
         history: row.history,
         frames: row.frames,
-        frames_per_s: row.frames_per_1000_s as f64 / 1_000.0,
+        frames_per_s: row.frames_per_1000_s.map(|frames| frames as f64 / 1_000.0),
         last_active: row.last_active.frame().to_string(),
         settings: &row.settings,
     }
@@ -149,7 +123,7 @@ async fn describe(broker: &BrokerHandle, channel: ChannelRef) -> Result<Built, R
     let history: Vec<Value> = snapshot.history.iter().skip(last).map(|kept| message(kept)).collect();
     let uuid = channel.uuid;
     let rules = broker.settings.channels.rules(&channel.name).resolved(broker.settings.channel_frames);
-    let row = row(channel, &Timestamp::now());
+    let row = channel.figures(&Timestamp::now());
     let mut answer = serde_json::to_value(shown(&row)).map_err(|_| Refusal::Internal)?;
     if let Value::Object(members) = &mut answer {
         members.insert("uuid".into(), json!(uuid));

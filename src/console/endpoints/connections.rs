@@ -34,6 +34,9 @@ struct ShownConnection<'a> {
     since: Option<u64>,
     last_activity: Option<u64>,
     queued_bytes: Option<usize>,
+    /// The node that has it, if the server is one of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
 }
 
 /// GET /admin/connections.json?page=&per_page=&search=&sort=&channel=&user=. The search matches parts of the user's
@@ -62,21 +65,28 @@ async fn list(broker: &BrokerHandle, listing: &Listing, filter: BrowseConnection
     let mut ranked = Ranked::new(listing, |a: &ConnectionEntry, b: &ConnectionEntry| order(listing, a, b));
     // Each address costs a system call. Without a search only the addresses of the page are needed.
     let addresses = !listing.search.is_empty();
-    let walked = lists::connections_with_sessions(broker, filter, addresses, |row, session| {
+    let walk = lists::connections_with_sessions(broker, filter, addresses, |row, session| {
         if finds(listing, &row, session.as_ref()) {
             ranked.push((row, session));
         }
     });
-    let examined = walked.await?;
+    let walked = walk.await?;
     let page = ranked.page(listing);
     let (rows, mut sessions): (Vec<_>, Vec<_>) = page.rows.into_iter().unzip();
     if !addresses {
-        sessions = broker.sessions(&rows, true).await;
+        let known = broker.sessions(&rows, true).await;
+        // Other nodes have sent the addresses already.
+        sessions
+            .iter_mut()
+            .zip(known)
+            .filter(|(_, known)| known.is_some())
+            .for_each(|(at, known)| *at = known);
     }
-    let total = broker.counts().await?.connections;
-    let shown = rows.iter().zip(&sessions).map(|(row, session)| shown(row, session.as_ref())).collect();
-    let answer = ListPage::new(listing, total, page.matching, shown);
-    Built::of(&answer, examined)
+    let total = broker.totals().await?.connections as usize;
+    let shown =
+        rows.iter().zip(&sessions).map(|(row, session)| shown(broker, row, session.as_ref())).collect();
+    let answer = ListPage::new(listing, total, page.matching, shown).with_missing(walked.is_partial);
+    Built::of(&answer, walked.found)
 }
 
 fn finds(listing: &Listing, row: &ConnectionRow, session: Option<&SessionFigures>) -> bool {
@@ -107,7 +117,11 @@ fn order(listing: &Listing, a: &ConnectionEntry, b: &ConnectionEntry) -> Orderin
 }
 
 /// A connection, with the data from its hub.
-fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> ShownConnection<'a> {
+fn shown<'a>(
+    broker: &'a BrokerHandle,
+    row: &'a ConnectionRow,
+    session: Option<&SessionFigures>,
+) -> ShownConnection<'a> {
     let (phase, transport) = match row.phase {
         Phase::Waiting => ("waiting", None),
         Phase::Lingering => ("lingering", None),
@@ -126,6 +140,7 @@ fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> ShownC
         since: session.map(|session| session.since_ms / 1_000),
         last_activity: session.map(|session| session.last_received_ms / 1_000),
         queued_bytes: session.map(|session| session.queued_bytes),
+        node: row.node.as_deref().or(broker.node_name()),
     }
 }
 
@@ -147,14 +162,14 @@ pub async fn connection(
 
 async fn describe(broker: &BrokerHandle, id: Uuid) -> Result<Built, Refusal> {
     let found = broker.describe_connection(id).await?;
-    let details = found.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
-    let session = broker.sessions(std::slice::from_ref(&details.row), true).await.pop().flatten();
-    let shown = shown(&details.row, session.as_ref());
+    let (details, session) = found.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
+    let shown = shown(broker, &details.row, session.as_ref());
     let mut answer = serde_json::to_value(shown).map_err(|_| Refusal::Internal)?;
     if let Value::Object(members) = &mut answer {
         let names: Vec<&str> = details.channels.iter().map(|name| &**name).collect();
         members.insert("channel_names".into(), json!(names));
         members.insert("token_expires".into(), json!(details.token_expires_unix));
+        members.insert("here".into(), json!(details.row.node.is_none()));
     }
     Built::of(&answer, 0)
 }

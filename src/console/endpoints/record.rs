@@ -85,7 +85,11 @@ async fn connection(broker: &BrokerHandle, console: &Console, id: Uuid, on: bool
         return Ok(());
     }
     let known = broker.describe_connection(id).await?;
-    let details = known.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
+    let (details, _) = known.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
+    if let Some(node) = &details.row.node {
+        let text = format!("The connection is at node {node}, whose console can record it.");
+        return Err(Invalid::field("conn_id", &text).into());
+    }
     // Start the recorder first: sessions that open from now on check it.
     console.recorder.record_connection(id);
     match details.row.phase {

@@ -54,23 +54,23 @@ pub async fn users(
 
 async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal> {
     let mut users: HashMap<UserId, UserEntry> = HashMap::new();
-    let walked = lists::connections(broker, BrowseConnections::default(), |row| {
+    let walk = lists::connections(broker, BrowseConnections::default(), |row| {
         if row.phase != Phase::Away && listing.finds(&row.user.name) {
             count(&mut users, row);
         }
     });
-    let examined = walked.await?;
+    let walked = walk.await?;
     let mut ranked = Ranked::new(listing, |a: &UserEntry, b: &UserEntry| match listing.sort {
         "connections" => by(listing.descending, (a.connections, &a.view.name), (b.connections, &b.view.name)),
         _ => by(listing.descending, (&a.view.name, ""), (&b.view.name, "")),
     });
     users.into_values().for_each(|row| ranked.push(row));
     let page = ranked.page(listing);
-    let counts = broker.counts().await?;
+    let totals = broker.totals().await?;
     let rows = page.rows.iter().map(shown).collect();
-    let answer = ListPage::new(listing, counts.active_users, page.matching, rows);
-    let answer = answer.with_remembered(counts.remembered_users);
-    Built::of(&answer, examined)
+    let answer = ListPage::new(listing, totals.users as usize, page.matching, rows);
+    let answer = answer.with_remembered(totals.remembered_users as usize).with_missing(walked.is_partial);
+    Built::of(&answer, walked.found)
 }
 
 fn count(users: &mut HashMap<UserId, UserEntry>, row: ConnectionRow) {

@@ -33,11 +33,12 @@ async fn build(
     console: &Console,
     selection: &RequestedFigures,
 ) -> Result<Built, Refusal> {
-    let counts = broker.counts().await?;
+    let totals = broker.totals().await?;
     let mut out = b"{".to_vec();
-    write::counts(broker, &counts, &mut out);
-    let mut rows = write::channels(broker, selection, &mut out).await?;
-    rows += write::users(broker, selection, &mut out).await?;
+    write::totals(&totals, &mut out);
+    let channels = write::channels(broker, selection, &totals, &mut out).await?;
+    let users = write::users(broker, selection, &mut out).await?;
+    let rows = channels + users.found;
     if let Some((step_s, after)) = selection.series
         && let Some(page) = console.series().since(step_s, after)
     {
@@ -47,7 +48,7 @@ async fn build(
         write::limits(broker, &mut out);
     }
     if let Some(nodes) = broker.nodes() {
-        write::nodes(&nodes, &mut out)?;
+        write::nodes(&nodes, totals.is_stale || users.is_partial, &mut out)?;
     }
     // The rest changes every second. This alone does not make the response a new one.
     let decisive = out.len();

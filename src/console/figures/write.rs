@@ -9,8 +9,10 @@ use uuid::Uuid;
 use super::{RequestedFigures, Window};
 use crate::api::channels_info::{ChannelsInfo, Freshness};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::handle::nodes::NodeViews;
-use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, Counts, Phase};
+use crate::broker::handle::cluster::listing::Walked;
+use crate::broker::handle::node_list::NodeViews;
+use crate::broker::handle::totals::Totals;
+use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, Phase};
 use crate::console::lists;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
@@ -21,16 +23,15 @@ use crate::telemetry::series::{FIGURES, SeriesPage};
 /// Number of channels whose users and histories are queried and written in one step.
 const SLICE: usize = 1_000;
 
-/// Appends the server's counts, each followed by a comma.
-pub fn counts(broker: &BrokerHandle, counts: &Counts, out: &mut Vec<u8>) {
-    let counters = &broker.counters;
+/// Appends the figures of the whole server, each followed by a comma.
+pub fn totals(totals: &Totals, out: &mut Vec<u8>) {
     let figures = [
-        ("remembered_user_count", counts.remembered_users as u64),
-        ("unique_user_count", counts.active_users as u64),
-        ("total_connections", counts.connections as u64),
-        ("total_channels", counts.channels as u64),
-        ("total_messages", counters.queued.get()),
-        ("total_unique_messages", counters.messages.get()),
+        ("remembered_user_count", totals.remembered_users),
+        ("unique_user_count", totals.users),
+        ("total_connections", totals.connections),
+        ("total_channels", totals.channels),
+        ("total_messages", totals.queued),
+        ("total_unique_messages", totals.messages),
     ];
     for (key, value) in figures {
         out.extend_from_slice(format!("\"{key}\":{value},").as_bytes());
@@ -41,17 +42,32 @@ pub fn counts(broker: &BrokerHandle, counts: &Counts, out: &mut Vec<u8>) {
 pub async fn channels(
     broker: &BrokerHandle,
     selection: &RequestedFigures,
+    totals: &Totals,
     out: &mut Vec<u8>,
 ) -> Result<usize, Refusal> {
     out.extend_from_slice(b"\"channels\":{");
     let mut window = Window { part: selection.part, seen: 0 };
     let (mut from, mut written) = (0, 0);
+    let names = names(broker, selection, totals).await?;
+    if names.as_ref().is_some_and(Vec::is_empty) && selection.search.is_empty() {
+        window.seen = totals.channels as usize;
+    }
     loop {
-        let slice = broker.browse_channels(from, SLICE).await?;
-        let examined = slice.len();
+        let (channels, examined) = match &names {
+            Some(names) => {
+                let slice = names.iter().skip(from).take(SLICE);
+                let found = slice.clone().filter(|name| selection.finds(name) && window.admits_next());
+                let found: Vec<String> = found.cloned().collect();
+                (broker.channels(Some(found), Vec::new()).await?, slice.count())
+            }
+            None => {
+                let slice = broker.browse_channels(from, SLICE).await?;
+                let examined = slice.len();
+                let found = |channel: &ChannelRef| selection.finds(&channel.name) && window.admits_next();
+                (slice.into_iter().filter(found).collect::<Vec<_>>(), examined)
+            }
+        };
         from += examined;
-        let found = |channel: &ChannelRef| selection.finds(&channel.name) && window.admits_next();
-        let channels: Vec<ChannelRef> = slice.into_iter().filter(found).collect();
         if !channels.is_empty() {
             if written > 0 {
                 out.push(b',');
@@ -71,6 +87,22 @@ pub async fn channels(
     Ok(from)
 }
 
+/// The names of all channels if Redis decides and answers, else `None`: then those are listed that this node has. Without
+/// rows to show and without a search no names are needed.
+async fn names(
+    broker: &BrokerHandle,
+    selection: &RequestedFigures,
+    totals: &Totals,
+) -> Result<Option<Vec<String>>, Refusal> {
+    match selection.part {
+        _ if totals.is_stale => Ok(None),
+        Some(part) if part.rows == 0 && selection.search.is_empty() && broker.is_clustered() => {
+            Ok(Some(Vec::new()))
+        }
+        _ => broker.names_in_cluster().await,
+    }
+}
+
 /// A user with the ids of its current connections.
 struct Active {
     view: Arc<UserView>,
@@ -83,14 +115,14 @@ pub async fn users(
     broker: &BrokerHandle,
     selection: &RequestedFigures,
     out: &mut Vec<u8>,
-) -> Result<usize, Refusal> {
+) -> Result<Walked, Refusal> {
     let mut places: HashMap<UserId, Option<usize>> = HashMap::new();
     let mut users: Vec<Active> = Vec::new();
     let mut window = Window { part: selection.part, seen: 0 };
-    let mut rows = 0;
+    let mut walked = Walked::default();
     // Without rows to show, no search is needed.
     if selection.part.is_none_or(|part| part.rows > 0) {
-        let walked = lists::connections(broker, BrowseConnections::default(), |row: ConnectionRow| {
+        let walk = lists::connections(broker, BrowseConnections::default(), |row: ConnectionRow| {
             if row.phase == Phase::Away || !selection.finds(&row.user.name) {
                 return;
             }
@@ -103,7 +135,7 @@ pub async fn users(
                 user.connections.push(row.id);
             }
         });
-        rows = walked.await?;
+        walked = walk.await?;
     }
     users.iter_mut().for_each(|user| user.connections.sort_unstable());
     out.extend_from_slice(b",\"users\":");
@@ -111,7 +143,7 @@ pub async fn users(
     if selection.part.is_some() {
         out.extend_from_slice(format!(",\"matching_users\":{}", window.seen).as_bytes());
     }
-    Ok(rows)
+    Ok(walked)
 }
 
 fn write_user(user: &Active, out: &mut Vec<u8>) {
@@ -141,10 +173,10 @@ pub fn limits(broker: &BrokerHandle, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// `Internal` if it cannot be serialized.
-pub fn nodes(views: &NodeViews, out: &mut Vec<u8>) -> Result<(), Refusal> {
+pub fn nodes(views: &NodeViews, is_stale: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
     out.extend_from_slice(b",\"nodes\":");
     serde_json::to_writer(&mut *out, &views.nodes).map_err(|_| Refusal::Internal)?;
-    out.extend_from_slice(format!(",\"stale\":{}", views.is_stale).as_bytes());
+    out.extend_from_slice(format!(",\"stale\":{}", views.is_stale || is_stale).as_bytes());
     Ok(())
 }
 

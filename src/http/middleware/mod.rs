@@ -94,6 +94,15 @@ async fn caller(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal
         broker.counters.refused_busy.add(1);
     }
     let caller = admitted?;
+    let name = format!("{}-{:032x}", signature.timestamp(), signature.identity());
+    match broker.use_once(name).await {
+        Ok(true) => {}
+        Ok(false) => return Err(gate.bad_signature(req.head(), &"it has been used before at another node")),
+        Err(refusal) => {
+            gate.restore_bound(&signature);
+            return Err(refusal);
+        }
+    }
     let (bytes, counted) = body.into_authenticated(&broker);
     req.set_payload(Payload::from(bytes));
     // The bytes are counted until the request is answered.

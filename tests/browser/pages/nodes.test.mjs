@@ -21,7 +21,7 @@ before(async () => {
     // A long spread keeps a node that stops in its first phase.
     const slow = { SHUTDOWN_SPREAD: '50s', SHUTDOWN_TIMEOUT_MS: '100s' };
     servers = await Promise.all(['north', 'south', 'west'].map((name) =>
-        Server.start({ settings: { ...redis.node(name), ...slow } })));
+        Server.start({ settings: { ...redis.node(name), ...slow, ...(name === 'west' ? { MAX_BLOCKS: '77' } : {}) } })));
     tab = await Tab.open(browser, servers[0], { viewport: { width: 1280, height: 900 } });
     ({ page } = tab);
     await tab.go('/admin/sign_in');
@@ -59,9 +59,24 @@ test('the overview lists all nodes, and marks the one that answers', async () =>
     assert.deepEqual(await page.locator('#nodes th[scope="row"]').allTextContents(), ['north this node', 'south', 'west']);
     for (const name of ['north', 'south', 'west']) {
         await cell(name, 1).getByText('serving').waitFor();
-        assert.match(await cell(name, 5).textContent(), /^[\d.]+ s ago$/);
+        assert.match(await cell(name, 8).textContent(), /^[\d.]+ s ago$/);
+        assert.match(await cell(name, 6).textContent(), /^[\d.]+ MB$/);
     }
+    assert.equal(await page.locator('#nodes-title').textContent(), '3 nodes');
+    assert.equal(await page.locator('[data-counter="total_connections"]').textContent(), '3');
+    await page.locator('#nodes-differ li').getByText('west: max_blocks').waitFor();
     await inspect('console-nodes');
+});
+
+test('the lists contain what other nodes have', async () => {
+    await page.getByRole('link', { name: 'Connections', exact: true }).click();
+    await page.locator('#connections tbody tr').nth(2).waitFor();
+    const nodes = await page.locator('#connections tbody tr td:nth-of-type(3)').allTextContents();
+    assert.deepEqual(nodes, ['south', 'south', 'south']);
+    await inspect('console-connections-of-nodes');
+    await page.locator('#connections tbody a.mono').first().click();
+    await page.getByText('The console of node south can record it.').waitFor();
+    await page.getByRole('link', { name: 'Overview', exact: true }).click();
 });
 
 test('a node that stops, and one that has disappeared, are marked', async () => {

@@ -1,6 +1,8 @@
 //! Several nodes over one Redis: clients that move between them, nodes that die or stand still, and a Redis that does.
 
+mod agreement;
 mod kill;
+mod limits;
 mod marks;
 mod moving;
 mod outage;
@@ -9,6 +11,7 @@ mod random_actions;
 mod random_client;
 mod rolling;
 mod tokens;
+mod totals;
 mod witness;
 
 use crate::support::backend::Backend;
@@ -46,6 +49,19 @@ fn start_node_with(redis: &Redis, more: &[&str]) -> Process {
     let process = Process::run(command("", &arguments));
     wait_until_ready(process.address);
     process
+}
+
+/// The figures of admin.json, without lists.
+async fn figures(backend: &Backend) -> Value {
+    let reply = backend.send("GET", "/admin/admin.json?per_page=0", &[], b"").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()
+}
+
+/// The same for a node with a name.
+fn start_named_node(redis: &Redis, name: &str, more: &[&str]) -> Process {
+    let name = format!("node_name={name}");
+    start_node_with(redis, &[&[name.as_str()], more].concat())
 }
 
 /// The numbers and the users of a channel, as /info returns them.

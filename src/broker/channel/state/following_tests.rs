@@ -5,6 +5,8 @@ use super::tests::{PART, all_events};
 use super::*;
 use crate::broker::channel::decisions::{Change, ChannelCopy, ClusterNumbers, Decision};
 use crate::broker::channel::messages::{Publication, StoredMessage};
+use crate::broker::channel::presence_changes::PresenceReport;
+use crate::config::{ChannelRules, PresenceMode};
 use crate::fixtures::{channel, conn, delete, edit, location, message, only, time, view};
 use crate::protocol::ids::Stamp;
 use proptest::prelude::*;
@@ -279,4 +281,32 @@ fn a_copy_delivers_what_its_members_have_not_received() {
         _ => None,
     });
     assert_eq!(delivered.collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn a_report_of_presence_that_is_lost_is_proposed_again() {
+    let rules = Arc::new(ChannelRules { presence: PresenceMode::Diffs, ..ChannelRules::default() });
+    let mut state = channel(all_events(), RETENTION).with_rules(rules).following();
+    let decision = |place, version, change| Decision {
+        place,
+        numbers: ClusterNumbers { users: 1, connections: 1, version },
+        time: time(1),
+        change,
+    };
+    let joined = Change::Presence(Uuid::nil(), view(1), Presence::Joined);
+    state.apply(decision(None, 1, joined), &mut Vec::new());
+    for attempt in 0..3 {
+        state.set_clock(state.next_due().expect("a report is due"));
+        state.tick(&time(2), &mut Vec::new());
+        let Some(PresenceReport::Diff { joined, .. }) =
+            state.take_proposed_report().map(|proposed| proposed.report)
+        else {
+            panic!("nothing is proposed in attempt {attempt}")
+        };
+        assert_eq!(joined.len(), 1);
+    }
+    let place = Place { offset: 1, stamp: Stamp(9) };
+    let report = Change::Diff { joined: vec![view(1)], parted: Vec::new(), users: 1 };
+    state.apply(decision(Some(place), 2, report), &mut Vec::new());
+    assert_eq!(state.next_due(), None, "the members know it");
 }

@@ -1,11 +1,12 @@
 //! Random calls: of old and unknown nodes, with repeated numbers, in several terms, with a clock that moves.
 
 use super::super::call::{
-    Call, ChannelRecord, Count, EngineConstants, Item, Laggard, NodeNumber, Retention, RowUpdate,
+    Call, ChannelToOpen, Count, EngineConstants, Item, Laggard, NodeNumber, Retention, RowUpdate,
     ScriptSettings, Sender,
 };
 use super::super::record::{MemberView, Record};
 use super::lives::{beginning, failover};
+use crate::config::Secret;
 use crate::fixtures::payload;
 use crate::protocol::ids::{Epoch, Stamp};
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
@@ -117,10 +118,11 @@ fn edit_or_deletion() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![3 => edit, 2 => delete]
 }
 
-fn channel_record() -> impl Strategy<Value = ChannelRecord> {
+fn channel_record() -> impl Strategy<Value = ChannelToOpen> {
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.7), any::<bool>(), any::<bool>());
-    (channel(), any::<u128>(), flags, 0_u32..6, "[a-z]{1,3}", 0_u64..4).prop_map(
-        |(stream, uuid, flags, history_size, text, offset)| {
+    let frames = prop::option::weighted(0.3, 0_u32..12);
+    (channel(), any::<u128>(), flags, 0_u32..6, frames, "[a-z]{1,3}", 0_u64..4).prop_map(
+        |(stream, uuid, flags, history_size, frames, text, offset)| {
             let (notify_presence, store_history, store_frames, notify_state, quiet) = flags;
             let quiet_presence = quiet && !notify_state;
             let settings = ScriptSettings {
@@ -130,8 +132,9 @@ fn channel_record() -> impl Strategy<Value = ChannelRecord> {
                 notify_state,
                 quiet_presence,
                 history_size,
+                frames,
             };
-            ChannelRecord { stream, uuid: Uuid::from_u128(uuid), settings, text, offset }
+            ChannelToOpen { stream, uuid: Uuid::from_u128(uuid), settings, text, offset }
         },
     )
 }
@@ -149,6 +152,7 @@ fn of_nodes() -> impl Strategy<Value = Call> {
         6 => prop::option::weighted(0.2, text(&["k", ""])).prop_map(|info| Call::Beat { info }),
         1 => (0_u64..9).prop_map(|stay_ms| Call::Leave { stay_ms }),
         1 => Just(Call::Nodes),
+        2 => (0_u64..9, 0_u64..9).prop_map(|(messages, queued)| Call::Tally { messages, queued }),
         4 => (node(), prop::bool::weighted(0.2)).prop_map(|(node, is_quiet)| Call::Sweep { node, is_quiet }),
         4 => Just(Call::Expire),
         1 => (node(), bytes()).prop_map(|(to, bytes)| Call::Send { to, bytes }),
@@ -176,16 +180,18 @@ fn of_streams() -> impl Strategy<Value = Call> {
         4 => (stream(), prop_oneof![Just(0), 0_u64..30], vec(any::<u8>(), 0..3))
             .prop_map(|(stream, after, record)| Call::Announce { stream, after, record }),
         1 => Just(Call::Channels { cursor: 0 }),
+        1 => vec(stream(), 0..4).prop_map(|streams| Call::Summaries { streams }),
     ]
 }
 
 fn of_users() -> impl Strategy<Value = Call> {
-    let count = (stream(), user(), 0_u32..3, view()).prop_map(|(stream, user, connections, view)| Count {
-        stream,
-        user,
-        connections,
-        view,
-    });
+    let streams = || prop_oneof![2 => channel(), 1 => text(&["ux", "uy"])];
+    let count = (streams(), user(), 0_u32..3, 0_u32..3, view()).prop_map(
+        |(stream, user, connections, present, view)| {
+            let present = if stream.starts_with('u') { present.min(connections) } else { 0 };
+            Count { stream, user, connections, present, view }
+        },
+    );
     let changed = || prop::option::of(text(&["{}", "{\"a\":1}"]));
     prop_oneof![
         8 => (prop::bool::weighted(0.2), vec(count, 0..5))
@@ -207,8 +213,10 @@ fn of_rows() -> impl Strategy<Value = Call> {
     let update =
         (conn(), drawn(), bytes()).prop_map(|(conn, generation, data)| RowUpdate { conn, generation, data });
     prop_oneof![
-        8 => (conn(), prop_oneof![5 => Just("x".to_owned()), 1 => user()], bytes())
-            .prop_map(|(conn, user, data)| Call::Claim { conn, user, data }),
+        8 => (conn(), prop_oneof![5 => Just("x".to_owned()), 1 => user()], bytes(), select(&[0, 0, 1, 2][..]))
+            .prop_map(|(conn, user, data, most)| Call::Claim { conn, user, data, most }),
+        1 => text(&["a", "b"]).prop_map(|name| Call::UseOnce { name }),
+        1 => text(&["s", "t"]).prop_map(|text| Call::CookieSecret { proposal: Secret::new(text) }),
         3 => (conn(), proptest::option::of(drawn()), bytes())
             .prop_map(|(conn, generation, data)| Call::Release { conn, generation, data }),
         2 => conn().prop_map(|conn| Call::Find { conn }),

@@ -1,7 +1,7 @@
 //! Series of calls that random calls seldom are: how a cluster begins, fails over, loses a node.
 
 use super::super::call::{
-    Call, ChannelRecord, Count, EngineConstants, Item, Laggard, NodeNumber, Retention, RowUpdate,
+    Call, ChannelToOpen, Count, EngineConstants, Item, Laggard, NodeNumber, Retention, RowUpdate,
     ScriptSettings, Sender,
 };
 use super::super::record::{MemberView, Record};
@@ -48,7 +48,11 @@ pub fn failover(settings: EngineConstants) -> impl Strategy<Value = Vec<Step>> {
             let sweeps = [NODES, NODES].concat().into_iter();
             let sweeps = sweeps.map(|node| step(NODES[0], 1, Call::Sweep { node, is_quiet }));
             let claim = |node, data: &[u8]| {
-                step(node, 1, Call::Claim { conn: "1".into(), user: "x".into(), data: data.to_vec() })
+                step(
+                    node,
+                    1,
+                    Call::Claim { conn: "1".into(), user: "x".into(), data: data.to_vec(), most: 0 },
+                )
             };
             let marks = [b"m", b"n"].map(|received| {
                 let laggards = vec![Laggard { conn: "1".into(), received: received.to_vec() }];
@@ -96,7 +100,7 @@ pub fn failure() -> Failure {
     let fails = numbered(2, &["ca", "ca"]);
     let set = Call::Set { is_quiet: false, counts: vec![count("ca", "x".into())] };
     let after = vec![
-        by(1, Call::Mark { data: b"m".to_vec() }),
+        by(1, Call::Mark { delivered: Stamp(7), laggards: vec![] }),
         numbered(3, &["cb"]),
         step(set),
         read("ca"),
@@ -128,14 +132,14 @@ fn settings() -> EngineConstants {
     }
 }
 
-fn channel(stream: String) -> ChannelRecord {
+fn channel(stream: String) -> ChannelToOpen {
     let settings = ScriptSettings::PRIVATE;
-    ChannelRecord { stream, uuid: Uuid::nil(), settings, text: "{}".into(), offset: 0 }
+    ChannelToOpen { stream, uuid: Uuid::nil(), settings, text: "{}".into(), offset: 0 }
 }
 
 fn count(stream: &str, user: String) -> Count {
     let view = MemberView { state: "{}".into(), public_state: "{}".into() }.encode();
-    Count { stream: stream.into(), user, connections: 1, view }
+    Count { stream: stream.into(), user, connections: 1, present: 0, view }
 }
 
 /// The life and the death of a node with many members, rows and streams.
@@ -143,7 +147,7 @@ pub fn large_node(members: usize) -> Vec<Step> {
     let settings = settings();
     let by = |node: usize, passed, call| Step { call, sender: plain(NODES[node], 1, settings), passed };
     let channels = |prefix: &str| (0..members).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>();
-    let claim = |conn: String| by(1, 0, Call::Claim { conn, user: "x".into(), data: vec![] });
+    let claim = |conn: String| by(1, 0, Call::Claim { conn, user: "x".into(), data: vec![], most: 0 });
     let store = |conn: String| RowUpdate { conn, generation: 0, data: vec![] };
     let mut steps = beginning(settings);
     steps.push(by(1, 1, Call::Open { channels: channels("c").into_iter().map(channel).collect() }));

@@ -8,6 +8,8 @@ use std::time::Duration;
 /// Upper bounds of the buckets of a round trip, in µs.
 pub const ROUNDTRIP_BOUNDS: [u64; 12] =
     [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000];
+/// Upper bounds of the buckets of a delivery, in ms.
+pub const DELIVERY_BOUNDS: [u64; 11] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000];
 /// Upper bounds of the buckets of a batch, in calls.
 pub const BATCH_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
@@ -99,6 +101,22 @@ pub struct EngineCounters {
     pub reported_streams: Counter,
     /// Time for which calls waited until all nodes had reported, in µs.
     pub settling: Counter,
+    /// Entries of streams that this node has applied.
+    pub entries: Counter,
+    /// Time between an entry's stamp and its application here, in ms.
+    pub delivery_ms: Histogram<{ DELIVERY_BOUNDS.len() }>,
+    /// Entries that were missing, so that the node loaded everything again.
+    pub gaps: Counter,
+    /// Streams that were loaded again.
+    pub reloads: Counter,
+    /// Streams whose epoch had ended when they were loaded again.
+    pub retired: Counter,
+    /// Times that the epochs of all streams ended.
+    pub retired_all: Counter,
+    /// Connections that this node got from their living owner.
+    pub taken_from_nodes: Counter,
+    /// Connections without a living owner that this node took by their rows.
+    pub taken_from_rows: Counter,
     /// Calls in each pipeline of changing calls.
     pub batch_calls: Histogram<{ BATCH_BOUNDS.len() }>,
     roundtrips: [Histogram<{ ROUNDTRIP_BOUNDS.len() }>; Script::ALL.len()],
@@ -119,6 +137,14 @@ impl Default for EngineCounters {
             swept: Counter::default(),
             reported_streams: Counter::default(),
             settling: Counter::default(),
+            entries: Counter::default(),
+            delivery_ms: Histogram::new(DELIVERY_BOUNDS),
+            gaps: Counter::default(),
+            reloads: Counter::default(),
+            retired: Counter::default(),
+            retired_all: Counter::default(),
+            taken_from_nodes: Counter::default(),
+            taken_from_rows: Counter::default(),
             batch_calls: Histogram::new(BATCH_BOUNDS),
             roundtrips: std::array::from_fn(|_| Histogram::new(ROUNDTRIP_BOUNDS)),
             errors: std::array::from_fn(|_| std::array::from_fn(|_| Counter::default())),
@@ -150,6 +176,13 @@ impl EngineCounters {
             swept: self.swept.get(),
             reported_streams: self.reported_streams.get(),
             settling: self.settling.get(),
+            entries: self.entries.get(),
+            gaps: self.gaps.get(),
+            reloads: self.reloads.get(),
+            retired: self.retired.get(),
+            retired_all: self.retired_all.get(),
+            taken_from_nodes: self.taken_from_nodes.get(),
+            taken_from_rows: self.taken_from_rows.get(),
             batches: self.batch_calls.count(),
             batch_calls: self.batch_calls.sum(),
         }
@@ -160,9 +193,26 @@ impl EngineCounters {
         Script::ALL.into_iter().zip(&self.roundtrips)
     }
 
-    /// The figures of each script that was called, one on each line, for operators.
-    pub fn script_figures(&self) -> String {
+    /// The greatest values of 99 % of batches and deliveries, one on each line, for operators.
+    fn greatest_figures(&self) -> String {
+        let shown = |most: Option<u64>| most.map_or_else(|| "more".into(), |bound| bound.to_string());
         let mut text = String::new();
+        if self.batch_calls.count() > 0 {
+            let most = shown(self.batch_calls.percentile(99));
+            text.push_str(&format!("engine, calls in 99 % of the batches, at most: {most}\n"));
+        }
+        if self.delivery_ms.count() > 0 {
+            let most = shown(self.delivery_ms.percentile(99));
+            text.push_str(&format!(
+                "engine, milliseconds of delivery of 99 % of the entries, at most: {most}\n"
+            ));
+        }
+        text
+    }
+
+    /// The figures of batches, deliveries, and of each script that was called, one on each line, for operators.
+    pub fn script_figures(&self) -> String {
+        let mut text = self.greatest_figures();
         for (script, times) in self.roundtrips().filter(|(_, times)| times.count() > 0) {
             let (count, sum) = (times.count(), times.sum());
             let most = times.percentile(99).map_or_else(|| "more".into(), |bound| bound.to_string());
@@ -206,9 +256,13 @@ mod tests {
         let errors: Vec<_> = counters.errors().filter(|(_, _, count)| *count > 0).collect();
         assert_eq!(errors, [(Script::Append, ScriptError::Full, 1)]);
         counters.roundtrip(Script::Beat, Duration::from_micros(300));
+        [1, 300].into_iter().for_each(|ms| counters.delivery_ms.observe(ms));
+        counters.batch_calls.observe(3);
         assert_eq!(
             counters.script_figures(),
-            "engine, calls of Beat: 1\nengine, microseconds of Beat: 300\n\
+            "engine, calls in 99 % of the batches, at most: 4\n\
+             engine, milliseconds of delivery of 99 % of the entries, at most: 500\n\
+             engine, calls of Beat: 1\nengine, microseconds of Beat: 300\n\
              engine, microseconds of 99 % of Beat, at most: 500\nengine, failed calls of Append, Full: 1\n"
         );
     }

@@ -2,7 +2,7 @@
 
 use super::{FromEngine, LinkHandle, LinkSettings, Ticket, open};
 use crate::broker::engine::call::{
-    Call, ChannelRecord, Count, EngineConstants, Item, NodeNumber, Retention, ScriptSettings,
+    Call, ChannelToOpen, Count, EngineConstants, Item, NodeNumber, Retention, ScriptSettings,
 };
 use crate::broker::engine::entry::{Mail, read_mail};
 use crate::broker::engine::error::EngineError;
@@ -177,7 +177,7 @@ fn snapshot(reply: &Reply) -> StreamSnapshot {
 pub fn open_channel() -> Call {
     let settings = ScriptSettings { notify_presence: true, store_frames: true, ..ScriptSettings::PRIVATE };
     let channel =
-        ChannelRecord { stream: CHANNEL.into(), uuid: Uuid::nil(), settings, text: "{}".into(), offset: 0 };
+        ChannelToOpen { stream: CHANNEL.into(), uuid: Uuid::nil(), settings, text: "{}".into(), offset: 0 };
     Call::Open { channels: vec![channel] }
 }
 
@@ -193,7 +193,7 @@ pub fn read() -> Call {
 
 pub fn set(user: &str, connections: u32) -> Call {
     let view = MemberView { state: "{}".into(), public_state: "{}".into() }.encode();
-    let count = Count { stream: CHANNEL.into(), user: user.into(), connections, view };
+    let count = Count { stream: CHANNEL.into(), user: user.into(), connections, present: 0, view };
     Call::Set { is_quiet: false, counts: vec![count] }
 }
 

@@ -53,7 +53,9 @@ pub fn size(call: &Call) -> usize {
             Call::Adopt { run, .. } => run.len(),
             Call::Enlist { info, .. } => info.len(),
             Call::Report { streams, .. } => streams.iter().map(|(stream, _)| stream.len() + OVERHEAD).sum(),
-            Call::Unfollow { streams } => streams.iter().map(|stream| stream.len() + OVERHEAD).sum(),
+            Call::Unfollow { streams } | Call::Summaries { streams } => {
+                streams.iter().map(|stream| stream.len() + OVERHEAD).sum()
+            }
             Call::Append { items } => items.iter().map(item_size).sum(),
             Call::Change { stream, record } | Call::Announce { stream, record, .. } => {
                 stream.len() + record.len()
@@ -73,7 +75,9 @@ pub fn size(call: &Call) -> usize {
             }
             Call::Beat { info } => info.as_ref().map_or(0, String::len),
             Call::Send { bytes, .. } => bytes.len(),
-            Call::Claim { conn, user, data } => texts(&[conn, user]) + data.len(),
+            Call::UseOnce { name } => name.len(),
+            Call::CookieSecret { proposal } => proposal.expose().len(),
+            Call::Claim { conn, user, data, .. } => texts(&[conn, user]) + data.len(),
             Call::Release { conn, data, .. } => conn.len() + data.len(),
             Call::Find { conn } => conn.len(),
             Call::Store { rows } => rows.iter().map(|row| OVERHEAD + row.conn.len() + row.data.len()).sum(),
@@ -87,7 +91,8 @@ pub fn size(call: &Call) -> usize {
             | Call::Nodes
             | Call::Expire
             | Call::Blocks { .. }
-            | Call::Channels { .. } => 0,
+            | Call::Channels { .. }
+            | Call::Tally { .. } => 0,
         }
 }
 
@@ -105,6 +110,7 @@ pub fn is_reading(call: &Call) -> bool {
             | Call::Find { .. }
             | Call::Blocks { .. }
             | Call::Channels { .. }
+            | Call::Summaries { .. }
     )
 }
 

@@ -1,7 +1,7 @@
 //! What the model removes when.
 
 use super::streams::is_channel;
-use super::{Model, Reply, number};
+use super::{Model, Reply, Total, number};
 
 const MOST: usize = 100;
 const LEAST_WAIT_US: u64 = 1_000_000;
@@ -57,7 +57,9 @@ impl Model {
                 return false;
             }
         }
-        self.streams.remove(name);
+        if self.streams.remove(name).is_some() && user.is_some() {
+            self.add_total(Total::Remembered, -1);
+        }
         user.and_then(|user| self.users.remove(user));
         true
     }

@@ -1,7 +1,7 @@
 //! The model in the form of the keys that Redis stores.
 
 use super::streams::is_channel;
-use super::{Mark, Member, Model, Row, Stream, Term, field};
+use super::{Mark, Member, Model, Row, Stream, TOTALS, Term, field};
 use crate::broker::engine::call::NodeNumber;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub type Keys = BTreeMap<String, Stored>;
 
 /// Whether Redis itself removes a key after a while.
 pub fn is_temporary(key: &str) -> bool {
-    ["seq:", "key:", "mark:", "mark_before:"].iter().any(|kind| key.starts_with(kind))
+    ["seq:", "key:", "mark:", "mark_before:", "tally:", "once:"].iter().any(|kind| key.starts_with(kind))
 }
 
 fn hash<F: Into<Vec<u8>>, V: Into<Vec<u8>>>(fields: impl IntoIterator<Item = (F, V)>) -> Stored {
@@ -51,7 +51,9 @@ impl Term {
             ("unreported", self.unreported.to_string()),
             ("resumed", self.resumed.to_string()),
         ];
-        hash(fields.into_iter().chain(last_beat))
+        let totals = TOTALS.into_iter().zip(self.totals);
+        let totals = totals.filter_map(|(field, total)| Some((field, total?.to_string())));
+        hash(fields.into_iter().chain(last_beat).chain(totals))
     }
 }
 
@@ -75,6 +77,8 @@ impl Stream {
             self.users.into(),
             self.numbers,
             self.announced,
+            self.present,
+            self.settings.frames_or_default(),
         ];
         let fields = [
             ("epoch", self.epoch.clone().into_bytes()),
@@ -142,7 +146,17 @@ impl Model {
             "blocks".into(),
             hash(self.blocks.iter().map(|(user, block)| (user.as_str(), block.clone()))),
         );
+        let mut rows: BTreeMap<&str, u32> = BTreeMap::new();
+        self.rows.values().for_each(|row| *rows.entry(&row.user).or_default() += 1);
+        keys.insert("rows".into(), hash(rows.into_iter().map(|(user, count)| (user, count.to_string()))));
+        let secret = self.cookie_secret.iter().map(|secret| ("cookie_secret", secret.as_str()));
+        keys.insert("meta".into(), hash(secret));
+        keys.extend(self.used.iter().map(|name| (format!("once:{name}"), Stored::Text(b"1".to_vec()))));
         keys.extend(self.calls());
+        for (boot, counted) in &self.tallies {
+            let stored = counted.map(u64::to_le_bytes).concat();
+            keys.insert(format!("tally:{}", boot.as_simple()), Stored::Text(stored));
+        }
         for (key, answer) in &self.idempotency_keys {
             keys.insert(format!("key:{key}"), Stored::Text(answer.clone()));
         }
@@ -170,8 +184,10 @@ impl Model {
         keys.insert("dead".into(), set(&self.dead));
         for (node, own) in &self.own {
             let counts = own.counts.iter();
-            let counts =
-                counts.map(|((stream, user), count)| (format!("m{stream}\0{user}"), count.to_string()));
+            let counts = counts.map(|((stream, user), (connections, present))| {
+                let stated = u64::from(*connections) + (u64::from(*present) << 24);
+                (format!("m{stream}\0{user}"), stated.to_string())
+            });
             let interests = own.interests.iter().map(|stream| (format!("i{stream}"), "1".to_owned()));
             let rows = own.rows.iter().map(|conn| (format!("k{conn}"), "1".to_owned()));
             keys.insert(format!("own:{node}"), hash(counts.chain(interests).chain(rows)));

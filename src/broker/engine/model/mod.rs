@@ -43,6 +43,22 @@ struct Term {
     unreported: i64,
     last_beat: Option<u64>,
     resumed: u64,
+    totals: Totals,
+}
+
+/// A sum of the cluster, by the name of its field.
+const TOTALS: [&str; 5] = ["remembered", "users", "connections", "messages", "queued"];
+
+/// The sums of the cluster, in the order of [`TOTALS`]. One that never changed is not stored.
+type Totals = [Option<u64>; TOTALS.len()];
+
+#[derive(Clone, Copy)]
+enum Total {
+    Remembered,
+    Users,
+    Connections,
+    Messages,
+    Queued,
 }
 
 /// A node as the others know it.
@@ -72,6 +88,8 @@ struct Stream {
     users: u32,
     numbers: u64,
     announced: u64,
+    /// The present connections of the user of a private stream.
+    present: u64,
     log: VecDeque<(u64, u64, Vec<u8>)>,
     history: VecDeque<Vec<u8>>,
     members: BTreeMap<String, Member>,
@@ -94,7 +112,8 @@ struct User {
 /// What a node has stated.
 #[derive(Clone, Debug, Default)]
 struct Own {
-    counts: BTreeMap<(String, String), u32>,
+    /// For each stream and user the connections, and how many of them are present.
+    counts: BTreeMap<(String, String), (u32, u32)>,
     interests: BTreeSet<String>,
     rows: BTreeSet<String>,
 }
@@ -143,6 +162,13 @@ pub struct Model {
     marks: BTreeMap<NodeNumber, Marks>,
     blocks: BTreeMap<String, Vec<u8>>,
     last_calls: BTreeMap<(Uuid, u64), (u64, Vec<u8>)>,
+    /// What each process has counted.
+    tallies: BTreeMap<Uuid, [u64; 2]>,
+    cookie_secret: Option<String>,
+    /// What was used and is valid once.
+    used: BTreeSet<String>,
+    /// How the current call changes the sums.
+    changed_totals: [i64; TOTALS.len()],
     idempotency_keys: BTreeMap<String, Vec<u8>>,
     mail: BTreeMap<NodeNumber, Vec<u8>>,
     /// Streams to whose logs the call has appended.
@@ -168,6 +194,10 @@ impl Model {
             marks: BTreeMap::new(),
             blocks: BTreeMap::new(),
             last_calls: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            cookie_secret: None,
+            used: BTreeSet::new(),
+            changed_totals: Default::default(),
             idempotency_keys: BTreeMap::new(),
             mail: BTreeMap::new(),
             longer: BTreeSet::new(),
@@ -183,19 +213,23 @@ impl Model {
             None => self.perform(call),
         };
         self.trim_logs();
+        self.store_totals();
         (reply, std::mem::take(&mut self.mail))
     }
 
     /// Why the sender of a call may change nothing.
     fn refusal(&self, call: &Call) -> Option<&'static str> {
         match call {
-            Call::Enlist { .. } | Call::Report { .. } if self.term.is_none() => return Some("NO_TERM"),
+            Call::Enlist { .. } | Call::Report { .. } | Call::Tally { .. } if self.term.is_none() => {
+                return Some("NO_TERM");
+            }
             Call::Adopt { .. } | Call::Enlist { .. } | Call::Report { .. } | Call::Beat { .. } => {
                 return None;
             }
             Call::Read { .. } | Call::ReadUser { .. } | Call::Find { .. } | Call::Nodes => return None,
-            Call::Blocks { .. } | Call::Channels { .. } => return None,
+            Call::Blocks { .. } | Call::Channels { .. } | Call::Summaries { .. } => return None,
             Call::Sweep { .. } | Call::Send { .. } => return None,
+            Call::Tally { .. } | Call::UseOnce { .. } | Call::CookieSecret { .. } => return None,
             _ => {}
         }
         match &self.term {
@@ -241,6 +275,7 @@ impl Model {
             Call::Leave { stay_ms } => self.leave(*stay_ms),
             Call::Nodes => self.list_nodes(),
             Call::Expire => self.expire(),
+            Call::Tally { messages, queued } => self.tally([*messages, *queued]),
             Call::Send { to, bytes } => {
                 self.mail.insert(*to, field(&[&[1, 2], &bytes[..]].concat()));
                 number(1_u32)
@@ -252,7 +287,11 @@ impl Model {
     fn perform_on_rows(&mut self, call: &Call) -> Reply {
         let flags = |flags: Vec<bool>| Reply::List(flags.into_iter().map(number).collect());
         match call {
-            Call::Claim { conn, user, data } => self.claim(conn, user, data),
+            Call::Claim { conn, user, data, most } => self.claim(conn, user, data, *most),
+            Call::CookieSecret { proposal } => {
+                bytes(self.cookie_secret.get_or_insert_with(|| proposal.expose().to_owned()))
+            }
+            Call::UseOnce { name } => number(self.used.insert(name.clone())),
             Call::Release { conn, generation, data } => number(self.release(conn, *generation, data)),
             Call::Find { conn } => self.find(conn),
             Call::Store { rows } => {
@@ -271,6 +310,9 @@ impl Model {
             Call::Channels { .. } => {
                 let channels = self.streams.keys().filter(|name| name.starts_with('c')).map(bytes);
                 Reply::List(vec![bytes("0"), Reply::List(channels.collect())])
+            }
+            Call::Summaries { streams } => {
+                Reply::List(streams.iter().map(|stream| self.summary(stream)).collect())
             }
             other => panic!("{other:?} has no model"),
         }

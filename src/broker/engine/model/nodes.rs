@@ -1,6 +1,7 @@
 //! Nodes of the model: terms, beats, dead nodes.
 
-use super::{Model, NodeState, Own, Reply, Term, bytes, number, status};
+use super::streams::is_channel;
+use super::{Model, NodeState, Own, Reply, Term, Total, bytes, number, status};
 use crate::broker::engine::call::NodeNumber;
 
 const REMEMBERED_US: u64 = 3_600_000_000;
@@ -25,6 +26,7 @@ impl Model {
                 unreported: self.nodes.values().filter(is_late).count() as i64,
                 last_beat: before.as_ref().and_then(|term| term.last_beat),
                 resumed: self.clock,
+                totals: before.as_ref().map(|term| term.totals).unwrap_or_default(),
                 store: before.map_or_else(|| self.new_store(), |term| term.store),
             });
             let clock = self.clock;
@@ -140,6 +142,33 @@ impl Model {
         status("OK")
     }
 
+    /// Changes a sum of the cluster at the end of the call.
+    pub(super) fn add_total(&mut self, total: Total, by: i64) {
+        self.changed_totals[total as usize] += by;
+    }
+
+    pub(super) fn store_totals(&mut self) {
+        let changed = std::mem::take(&mut self.changed_totals);
+        let Some(term) = &mut self.term else { return };
+        for (total, by) in term.totals.iter_mut().zip(changed).filter(|(_, by)| *by != 0) {
+            *total = Some(total.unwrap_or(0).checked_add_signed(by).unwrap());
+        }
+    }
+
+    pub(super) fn tally(&mut self, stated: [u64; 2]) -> Reply {
+        let counted = self.tallies.entry(self.sender.boot).or_default();
+        let more = [0, 1].map(|at: usize| stated[at].saturating_sub(counted[at]));
+        *counted = [counted[0] + more[0], counted[1] + more[1]];
+        self.add_total(Total::Messages, more[0] as i64);
+        self.add_total(Total::Queued, more[1] as i64);
+        self.store_totals();
+        let channels = self.streams.keys().filter(|name| is_channel(name)).count();
+        let [remembered, users, connections, messages, queued] =
+            self.term().totals.map(|total| total.unwrap_or(0));
+        let sums = [remembered, users, connections, channels as u64, messages, queued];
+        Reply::List(sums.into_iter().map(number).collect())
+    }
+
     pub(super) fn list_nodes(&self) -> Reply {
         let mut nodes: Vec<_> =
             self.beats.iter().map(|(node, beat)| (*beat, node.to_string(), node)).collect();
@@ -174,7 +203,7 @@ impl Model {
         pairs.sort_by_key(|(stream, user)| format!("{stream}\0{user}"));
         for (stream, user) in pairs {
             self.open(&stream);
-            self.count(node, &stream, &user, 0, &[], is_quiet);
+            self.count(node, &stream, &user, (0, 0), &[], is_quiet);
         }
         self.own.remove(&node);
         self.dead.remove(&node);

@@ -1,7 +1,7 @@
 //! The users that are present in the streams of the model, and their states.
 
 use super::streams::is_channel;
-use super::{Member, Model, Reply, User, number, status};
+use super::{Member, Model, Reply, Total, User, number, status};
 use crate::broker::engine::call::{Count, NodeNumber};
 use crate::broker::engine::record::{MemberView, Record};
 use crate::protocol::time::Timestamp;
@@ -15,8 +15,8 @@ impl Model {
         self.open(&count.stream);
         let is_there = self.streams.contains_key(&count.stream);
         if is_there || (count.connections > 0 && self.open_or_begin(&count.stream, 0)) {
-            let Count { stream, user, connections, view } = count;
-            self.count(self.sender.node, stream, user, *connections, view, is_quiet);
+            let Count { stream, user, connections, present, view } = count;
+            self.count(self.sender.node, stream, user, (*connections, *present), view, is_quiet);
         }
     }
 
@@ -31,17 +31,18 @@ impl Model {
         node: NodeNumber,
         name: &str,
         user: &str,
-        connections: u32,
+        stated: (u32, u32),
         view: &[u8],
         is_quiet: bool,
     ) {
         let counts = &mut self.own.entry(node).or_default().counts;
         let key = (name.to_owned(), user.to_owned());
-        let before = match connections {
-            0 => counts.remove(&key),
-            _ => counts.insert(key, connections),
+        let held = match stated {
+            (0, 0) => counts.remove(&key),
+            _ => counts.insert(key, stated),
         };
-        let before = before.unwrap_or(0);
+        let ((connections, present), (before, present_before)) = (stated, held.unwrap_or((0, 0)));
+        self.count_present(name, i64::from(present) - i64::from(present_before));
         if connections == before {
             return;
         }
@@ -64,6 +65,17 @@ impl Model {
         match is_joined || is_parted {
             true => self.send_presence(name, user, &member, is_joined, is_quiet),
             false => self.note(name, &Record::Numbers.encode()),
+        }
+    }
+
+    fn count_present(&mut self, name: &str, by: i64) {
+        let stream = self.streams.get_mut(name).unwrap();
+        let before = stream.present;
+        stream.present = before.checked_add_signed(by).unwrap();
+        let users = i64::from(stream.present > 0) - i64::from(before > 0);
+        if by != 0 {
+            self.add_total(Total::Connections, by);
+            self.add_total(Total::Users, users);
         }
     }
 

@@ -19,8 +19,12 @@ impl Model {
         generation
     }
 
-    pub(super) fn claim(&mut self, conn: &str, user: &str, data: &[u8]) -> Reply {
+    pub(super) fn claim(&mut self, conn: &str, user: &str, data: &[u8], most: u32) -> Reply {
         let node = self.sender.node;
+        let rows = self.rows.values().filter(|row| row.user == user).count();
+        if most > 0 && rows >= most as usize && !self.rows.contains_key(conn) {
+            return Reply::List(vec![bytes("FULL")]);
+        }
         let Some(row) = self.rows.get_mut(conn) else {
             let (user, data) = (user.to_owned(), data.to_vec());
             self.rows.insert(conn.into(), Row { owner: 0, generation: 0, user, data, last_owner: None });

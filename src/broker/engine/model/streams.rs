@@ -1,7 +1,7 @@
 //! Streams of the model: entries, notes, who follows them, what a node reads.
 
-use super::{Model, Reply, Stream, bytes, field, number, status};
-use crate::broker::engine::call::{ChannelRecord, NodeNumber, ScriptSettings};
+use super::{Model, Reply, Stream, Total, bytes, field, number, status};
+use crate::broker::engine::call::{ChannelToOpen, NodeNumber, ScriptSettings};
 use crate::broker::engine::record::Record;
 use crate::protocol::ids::{Epoch, Position};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,6 +22,7 @@ impl Stream {
     /// Returns whether the log keeps the record.
     fn push(&mut self, record: &[u8], frames: u32) -> bool {
         if !self.settings.store_frames || frames == 0 {
+            self.log.clear();
             (self.first, self.floor) = (self.offset + 1, self.stamp);
             return false;
         }
@@ -93,11 +94,15 @@ impl Model {
             users: 0,
             numbers: 0,
             announced: 0,
+            present: 0,
             log: VecDeque::new(),
             history: VecDeque::new(),
             members: BTreeMap::new(),
         };
         self.streams.insert(name.into(), stream);
+        if !is_channel(name) {
+            self.add_total(Total::Remembered, 1);
+        }
         self.plan_removal(name);
     }
 
@@ -116,7 +121,7 @@ impl Model {
         more > 0 && max > 0 && channels + more > max
     }
 
-    pub(super) fn open_channels(&mut self, channels: &[ChannelRecord]) -> Reply {
+    pub(super) fn open_channels(&mut self, channels: &[ChannelToOpen]) -> Reply {
         let missing = channels.iter().filter(|channel| !self.streams.contains_key(&channel.stream));
         if self.is_full(missing.map(|channel| &channel.stream).collect::<BTreeSet<_>>().len()) {
             return status("FULL");
@@ -125,6 +130,7 @@ impl Model {
             match self.streams.contains_key(&channel.stream) {
                 true => {
                     self.open(&channel.stream);
+                    self.streams.get_mut(&channel.stream).unwrap().settings.frames = channel.settings.frames;
                     self.raise_offset(&channel.stream, channel.offset);
                 }
                 false => self.begin_channel(channel),
@@ -133,12 +139,12 @@ impl Model {
         status("OK")
     }
 
-    fn begin_channel(&mut self, channel: &ChannelRecord) {
+    fn begin_channel(&mut self, channel: &ChannelToOpen) {
         let about = (channel.uuid, channel.text.clone());
         self.begin(&channel.stream, channel.settings, Some(about), channel.offset);
     }
 
-    pub(super) fn configure(&mut self, channel: &ChannelRecord) -> Reply {
+    pub(super) fn configure(&mut self, channel: &ChannelToOpen) -> Reply {
         let name = &channel.stream;
         if !self.streams.contains_key(name) {
             if self.is_full(1) {
@@ -186,7 +192,8 @@ impl Model {
 
     fn frames_of(&self, name: &str) -> u32 {
         let retention = self.sender.settings.retention;
-        if is_channel(name) { retention.channel_frames } else { retention.user_frames }
+        let usual = if is_channel(name) { retention.channel_frames } else { retention.user_frames };
+        self.streams.get(name).and_then(|stream| stream.settings.frames).unwrap_or(usual)
     }
 
     /// Trims the logs to which the call has appended.
@@ -236,6 +243,19 @@ impl Model {
         let mut entries = self.streams.get(name).into_iter().flat_map(|stream| &stream.log);
         let entry = entries.find(|(offset, ..)| *offset > after);
         entry.map_or(0, |(_, _, record)| record.len() as u32 + 16)
+    }
+
+    pub(super) fn summary(&self, name: &str) -> Reply {
+        let Some(stream) = self.streams.get(name) else { return Reply::Nil };
+        let settings = stream.channel.as_ref().map_or("", |(_, settings)| settings);
+        Reply::List(vec![
+            number(stream.connections),
+            number(stream.users),
+            number(stream.history.len() as u64),
+            number(stream.offset),
+            number(stream.stamp),
+            bytes(settings),
+        ])
     }
 
     pub(super) fn read(

@@ -7,11 +7,11 @@ local OK = { ok = 'OK' }
 
 -- The state of the call that runs. `begin_call` sets all of it, so that nothing of an earlier call remains in it, whatever
 -- became of that one.
-local ARGV, node, epoch, seed, clock, term, ids, outgoing, streams
+local ARGV, node, epoch, seed, clock, term, ids, outgoing, streams, totals
 
 -- Keys of the partition, and the settings of the server. They follow from the text of which they were made, so that they are
 -- made again only if that differs.
-local prefix, TERM, NODES, BEATS, INFO, DEAD, EXPIRY, CHANNELS, BLOCKS
+local prefix, TERM, NODES, BEATS, INFO, DEAD, EXPIRY, CHANNELS, BLOCKS, ROWS
 local constants, max_channel_frames, max_user_frames, max_history, key_window_ms, max_channels, max_blocks, user_idle_ms,
   channel_idle_ms, grace_ms, beat_ms, dead_ms
 
@@ -20,7 +20,7 @@ local function use_prefix(text)
   prefix, TERM, NODES, BEATS, INFO, DEAD = text, text .. 'term', text .. 'nodes', text .. 'beats', text .. 'info', text .. 'dead'
   -- What is removed when: streams and users ("s"), rows of connections ("k"), nodes ("n"), blocks ("b"); µs since 1970.
   EXPIRY = text .. 'expiry'
-  CHANNELS, BLOCKS = text .. 'channels', text .. 'blocks'
+  CHANNELS, BLOCKS, ROWS = text .. 'channels', text .. 'blocks', text .. 'rows'
 end
 
 local function use_constants(bytes)
@@ -34,7 +34,7 @@ local function begin_call(keys, arguments)
   use_prefix(keys[1])
   use_constants(arguments[2])
   ARGV, node, epoch, seed = arguments, arguments[1], arguments[3], arguments[4]
-  clock, term, ids, outgoing, streams = nil, nil, nil, {}, {}
+  clock, term, ids, outgoing, streams, totals = nil, nil, nil, {}, {}, {}
 end
 
 -- Makes a function callable. NAME is the name of the library, so that two versions of it have no function in common.

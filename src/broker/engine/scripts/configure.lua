@@ -11,7 +11,7 @@ if not stream then
   if is_full(1) then return status('FULL') end
   begin_channel(channel)
 else
-  for _, field in ipairs({ 'flags', 'history', 'settings' }) do change(stream, field, channel[field]) end
+  for _, field in ipairs({ 'flags', 'history', 'frames', 'settings' }) do change(stream, field, channel[field]) end
   if not has(channel.flags, STORE_FRAMES) then
     redis.call('DEL', prefix .. 'log:' .. channel.name)
     change(stream, 'first', stream.offset + 1)

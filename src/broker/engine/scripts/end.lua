@@ -10,6 +10,7 @@ for i = FIRST, #ARGV, 2 do
   local row = own_row(ARGV[i], ARGV[i + 1])
   if row then
     redis.call('DEL', row.key)
+    uncount_row(row.user)
     redis.call('HDEL', prefix .. 'own:' .. node, 'k' .. row.conn)
   end
   table.insert(ended, row and 1 or 0)

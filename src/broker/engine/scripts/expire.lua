@@ -28,13 +28,16 @@ local function remove_stream(name)
   if stream and not next_check(stream) then return 0 end
   for _, kind in ipairs({ 's:', 'log:', 'hist:' }) do redis.call('DEL', prefix .. kind .. name) end
   if private then redis.call('DEL', prefix .. 'user:' .. string.sub(name, 2)) else redis.call('SREM', CHANNELS, name) end
+  if private and stream then add_total('remembered', -1) end
   streams[name] = nil
   return 1
 end
 
 local function remove_row(conn)
-  local key = prefix .. 'conn:' .. conn
-  return redis.call('HGET', key, 'owner') == '0' and redis.call('DEL', key) or 0
+  local row = find_row(conn)
+  if not row or row.owner ~= '0' then return 0 end
+  uncount_row(row.user)
+  return redis.call('DEL', row.key)
 end
 
 local removed = 0

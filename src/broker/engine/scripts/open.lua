@@ -14,7 +14,13 @@ if is_full(more) then return status('FULL') end
 for i = FIRST, #ARGV, ARGUMENTS do
   local channel = channel_at(i)
   local stream = open(channel.name)
-  if stream then raise_offset(stream, channel.offset) else begin_channel(channel) end
+  if stream then
+    -- The operator's rules may have changed since the channel began. They are not part of its settings.
+    if stream.frames ~= channel.frames then change(stream, 'frames', channel.frames) end
+    raise_offset(stream, channel.offset)
+  else
+    begin_channel(channel)
+  end
 end
 save_streams()
 return OK

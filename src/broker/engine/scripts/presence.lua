@@ -28,12 +28,28 @@ local function store_member(stream, user, connections, rest)
   end
 end
 
--- States that a node has this many connections of a user in a stream.
-local function count(holder, stream, user, connections, view, is_quiet)
+-- What a node states of a user in a stream is one number: its connections, and this times the present ones among them. Only
+-- private streams distinguish them, because in channels all members are present.
+local PRESENT = 16777216
+
+-- Counts present users and their connections, by the private stream of the user.
+local function count_present(stream, by)
+  if by == 0 then return end
+  local after = stream.present + by
+  if stream.present == 0 then add_total('users', 1) elseif after == 0 then add_total('users', -1) end
+  add_total('connections', by)
+  change(stream, 'present', after)
+end
+
+-- States what a node has of a user in a stream.
+local function count(holder, stream, user, stated, view, is_quiet)
   local own, field = prefix .. 'own:' .. holder, 'm' .. stream.name .. '\0' .. user
-  local before = tonumber(redis.call('HGET', own, field) or '0')
+  local held = tonumber(redis.call('HGET', own, field) or '0')
+  if stated == held then return end
+  if stated > 0 then redis.call('HSET', own, field, stated) else redis.call('HDEL', own, field) end
+  count_present(stream, math.floor(stated / PRESENT) - math.floor(held / PRESENT))
+  local connections, before = stated % PRESENT, held % PRESENT
   if connections == before then return end
-  if connections > 0 then redis.call('HSET', own, field, connections) else redis.call('HDEL', own, field) end
   local member = redis.call('HGET', prefix .. 'members:' .. stream.name, user)
   local total = member and struct.unpack('<I4', member) or 0
   local after, rest = total + connections - before, member and string.sub(member, 5) or shown(user, view)

@@ -1,5 +1,10 @@
 -- Rows of connections. The owner of a connection is the node that runs its timers; generations tell its owners apart.
 
+-- A row of the user was deleted. `ROWS` counts those of each user.
+local function uncount_row(user)
+  if redis.call('HINCRBY', ROWS, user, -1) <= 0 then redis.call('HDEL', ROWS, user) end
+end
+
 local function find_row(conn)
   local key = prefix .. 'conn:' .. conn
   local values = redis.call('HMGET', key, 'owner', 'generation', 'user', 'data', 'last_owner')

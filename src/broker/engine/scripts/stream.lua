@@ -1,11 +1,11 @@
 -- Streams: channels (their names begin with "c") and the private messages of a user ("u").
 
--- `first` is the first offset in the log, `floor` the stamp of the entry before it, `stamp` that of the last entry. The
--- numbers are one field of the hash, `counters`, because Redis takes most of the time of a call for finding fields and for
--- numbers as text.
+-- `first` is the first offset in the log, `floor` the stamp of the entry before it, `stamp` that of the last entry; `present`
+-- are the present connections of the user of a private stream. The numbers are one field of the hash, `counters`, because Redis
+-- takes most of the time of a call for finding fields and for numbers as text.
 local TEXTS = { epoch = 'epoch', interested = 'interested', previous_epoch = 'previous_epoch', uuid = 'uuid',
   settings = 'settings' }
-local COUNTERS = '<I8I8I8I8I8I8I8I8I8I8I8I8'
+local COUNTERS = '<I8I8I8I8I8I8I8I8I8I8I8I8I8I8'
 local NOTIFY_PRESENCE, STORE_HISTORY, STORE_FRAMES, NOTIFY_STATE, QUIET_PRESENCE = 1, 2, 4, 8, 16
 local ENTRY, NOTE = '\1\0', '\1\1'
 -- Lua passes no more values to a command than some thousands.
@@ -24,7 +24,8 @@ local function find(name)
   local stream = { name = name, key = key, changed = {}, epoch = values[1], interested = values[2],
     previous_epoch = values[3] }
   stream.previous_offset, stream.offset, stream.first, stream.floor, stream.stamp, stream.term, stream.flags,
-    stream.history, stream.connections, stream.users, stream.numbers, stream.announced = struct.unpack(COUNTERS, values[4])
+    stream.history, stream.connections, stream.users, stream.numbers, stream.announced, stream.present, stream.frames =
+      struct.unpack(COUNTERS, values[4])
   streams[name] = stream
   return stream
 end
@@ -35,10 +36,15 @@ end
 
 local function counters(stream)
   return struct.pack(COUNTERS, stream.previous_offset, stream.offset, stream.first, stream.floor, stream.stamp, stream.term,
-    stream.flags, stream.history, stream.connections, stream.users, stream.numbers, stream.announced)
+    stream.flags, stream.history, stream.connections, stream.users, stream.numbers, stream.announced, stream.present,
+    stream.frames)
 end
 
-local function frames_of(name) return is_channel(name) and max_channel_frames or max_user_frames end
+-- How many entries the log keeps. `frames` of a channel is one more, or 0 if it keeps as many as others.
+local function frames_of(stream)
+  if stream.frames > 0 then return stream.frames - 1 end
+  return is_channel(stream.name) and max_channel_frames or max_user_frames
+end
 
 local function push(list, items)
   local length
@@ -50,7 +56,7 @@ end
 
 -- Stores the entries that the call has appended to a stream.
 local function save_log(stream)
-  local log, frames = prefix .. 'log:' .. stream.name, frames_of(stream.name)
+  local log, frames = prefix .. 'log:' .. stream.name, frames_of(stream)
   local length = push(log, stream.entries)
   -- Trimmed seldom, because each time costs as much as an append.
   if length <= frames + math.floor(frames / 8) then return end
@@ -59,6 +65,9 @@ local function save_log(stream)
   change(stream, 'first', stream.offset + 1 - frames)
   change(stream, 'floor', (struct.unpack('<I8', last_trimmed, 9)))
 end
+
+-- Changes a sum of the cluster at the end of the call; tally.lua reads them.
+local function add_total(name, by) totals[name] = (totals[name] or 0) + by end
 
 local function save_streams()
   for _, stream in pairs(streams) do
@@ -69,6 +78,9 @@ local function save_streams()
       values[#values + 1] = field == 'counters' and counters(stream) or stream[field]
     end
     if values[1] then redis.call('HSET', stream.key, unpack(values)) end
+  end
+  for name, by in pairs(totals) do
+    if by ~= 0 then redis.call('HINCRBY', TERM, name, by) end
   end
   finish()
 end
@@ -96,7 +108,7 @@ end
 local function raise_offset(stream, offset)
   local lost, log = offset - stream.offset, prefix .. 'log:' .. stream.name
   if lost <= 0 then return end
-  if has(stream.flags, STORE_FRAMES) and lost <= frames_of(stream.name) then
+  if has(stream.flags, STORE_FRAMES) and lost <= frames_of(stream) then
     for i = 1, lost do redis.call('RPUSH', log, struct.pack('<I8I8', stream.offset + i, stream.stamp)) end
   else
     redis.call('DEL', log)
@@ -126,27 +138,29 @@ local function plan_removal(name)
 end
 
 -- Begins a stream that is missing, behind an offset.
-local function begin(name, flags, history, offset)
+local function begin(name, flags, history, frames, offset)
   local stamp = next_stamp()
   local stream = {
     name = name, key = prefix .. 's:' .. name, epoch = epoch, interested = '', previous_epoch = '',
     previous_offset = 0, offset = offset, first = offset + 1, floor = stamp, stamp = stamp, term = current_term().number, flags = flags,
-    history = history, connections = 0, users = 0, numbers = 0, announced = 0,
+    history = history, connections = 0, users = 0, numbers = 0, announced = 0, present = 0, frames = frames,
     changed = { epoch = true, interested = true, previous_epoch = true, counters = true },
   }
   streams[name] = stream
-  if is_channel(name) then redis.call('SADD', CHANNELS, name) end
+  if is_channel(name) then redis.call('SADD', CHANNELS, name) else add_total('remembered', 1) end
   plan_removal(name)
   return stream
 end
 
 -- The private stream of a user. If it is missing, it begins behind an offset.
-local function open_private(name, offset) return open(name) or begin(name, STORE_FRAMES, 0, offset) end
+local function open_private(name, offset) return open(name) or begin(name, STORE_FRAMES, 0, 0, offset) end
 
 -- Appends an entry, and delivers it. `save_streams` stores it. Returns whether the log keeps it.
 local function append(stream, bytes)
+  local is_kept = has(stream.flags, STORE_FRAMES) and frames_of(stream) > 0
+  -- It kept entries until now.
+  if not is_kept and stream.first <= stream.offset then redis.call('DEL', prefix .. 'log:' .. stream.name) end
   stream.offset, stream.stamp, stream.changed.counters = stream.offset + 1, next_stamp(), true
-  local is_kept = has(stream.flags, STORE_FRAMES) and frames_of(stream.name) > 0
   if is_kept then
     local entries = stream.entries or {}
     entries[#entries + 1] = struct.pack('<I8I8', stream.offset, stream.stamp) .. bytes

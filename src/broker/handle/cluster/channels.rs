@@ -57,7 +57,7 @@ impl ClusterRequest<'_> {
                 self.receive_earlier().await?;
                 names
             }
-            None => self.all_channels().await?,
+            None => self.channel_names().await?,
         };
         names.retain(|name| !exclude.contains(name));
         let mut found = Vec::with_capacity(names.len());
@@ -80,7 +80,7 @@ impl ClusterRequest<'_> {
     }
 
     /// The names of all channels of the cluster, sorted.
-    async fn all_channels(&self) -> Result<Vec<String>, Refusal> {
+    pub async fn channel_names(&self) -> Result<Vec<String>, Refusal> {
         let (mut names, mut cursor) = (Vec::new(), 0);
         loop {
             let reply = self.link.call(Call::Channels { cursor }).await?;

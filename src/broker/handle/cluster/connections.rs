@@ -6,7 +6,7 @@ use super::{ClusterRequest, HeldStreams};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::row::Ownership;
-use crate::broker::handle::nodes::numbers;
+use crate::broker::handle::node_list::named;
 use crate::broker::registry::Registry;
 use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
 use crate::broker::registry::cluster::{channel_key, user_key};
@@ -43,6 +43,7 @@ impl ClusterRequest<'_> {
             }
             Claimed::Elsewhere => None,
             Claimed::Foreign => return Ok(Err(ConnectRefused::BelongsToAnother)),
+            Claimed::Full => return Ok(Err(self.too_many_connections())),
         };
         match connected {
             Some(connected) => Ok(connected),
@@ -77,6 +78,11 @@ impl ClusterRequest<'_> {
         Ok(connected)
     }
 
+    pub(super) fn too_many_connections(&self) -> ConnectRefused {
+        let bound = self.broker.settings.max_connections_per_user;
+        ConnectRefused::OverLimit(OverLimit::of(Limit::ConnectionsPerUser, bound))
+    }
+
     /// Ends the row of a new connection that was not created.
     pub(super) async fn abandon_unless_created(&self, conn_id: Uuid, generation: u64) -> Result<(), Refusal> {
         if self.broker.ask(move |registry, _| registry.generation(conn_id)).await?.is_none() {
@@ -92,6 +98,7 @@ impl ClusterRequest<'_> {
     /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
     pub(super) async fn claim(&self, conn_id: Uuid, user: &str) -> Result<Claimed, Refusal> {
         let until = Instant::now() + FIND_LIMIT;
+        let most = u32::try_from(self.broker.settings.max_connections_per_user).unwrap_or(u32::MAX);
         while Instant::now() < until {
             let own = move |registry: &mut Registry, _: &mut _| {
                 (registry.generation(conn_id), registry.has_left(conn_id))
@@ -102,9 +109,10 @@ impl ClusterRequest<'_> {
                 (None, false) => {}
             }
             let Ok(coming) = self.begin_coming(conn_id, until).await? else { continue };
-            match self.claim_row(conn_id, user).await? {
+            match self.claim_row(conn_id, user, most).await? {
                 Ownership::New { generation } => return Ok(Claimed::New(generation, coming)),
                 Ownership::Foreign => return Ok(Claimed::Foreign),
+                Ownership::Full => return Ok(Claimed::Full),
                 Ownership::Other { .. } => return Ok(Claimed::Elsewhere),
                 Ownership::Own { generation, data } => {
                     self.adopt(conn_id, user.to_owned(), generation, &data, None).await?;
@@ -279,7 +287,7 @@ impl ClusterRequest<'_> {
     /// Ends connections of a user on all nodes. Returns how many; `None` if no node knows the user.
     pub async fn disconnect_user(&self, user: &str, why: &Ending) -> Result<Option<usize>, Refusal> {
         let mut all = None;
-        for node in self.nodes().await? {
+        for (node, _) in self.named_nodes().await? {
             loop {
                 let (user, why) = (user.to_owned(), PostedEnding::of(why));
                 let answer = self.ask_node(node, Question::DisconnectUser { user, why }).await?;
@@ -293,11 +301,11 @@ impl ClusterRequest<'_> {
         Ok(all)
     }
 
-    /// The nodes that are alive.
-    async fn nodes(&self) -> Result<Vec<NodeNumber>, Refusal> {
+    /// The nodes that are alive, with their names.
+    pub(super) async fn named_nodes(&self) -> Result<Vec<(NodeNumber, Arc<str>)>, Refusal> {
         let reply = self.link.call(Call::Nodes).await?;
         let malformed = || EngineError::Refused("the list of nodes is malformed".into());
-        Ok(numbers(&reply).ok_or_else(malformed)?)
+        Ok(named(&reply).ok_or_else(malformed)?)
     }
 }
 
@@ -311,6 +319,8 @@ pub(super) enum Claimed {
     Elsewhere,
     /// It belongs to another user.
     Foreign,
+    /// The user has too many connections at all nodes together.
+    Full,
 }
 
 /// A limit that another node has named.

@@ -3,6 +3,7 @@
 
 mod channels;
 mod connections;
+pub mod listing;
 mod moving;
 mod publishing;
 mod tokens;

@@ -33,8 +33,12 @@ impl ClusterRequest<'_> {
 
     /// Asks another node.
     pub(super) async fn ask_node(&self, to: NodeNumber, question: Question) -> Result<Answer, Refusal> {
-        let answer = self.broker.ask(move |registry, _| registry.ask_node(to, question)).await?;
-        let answer = answer.ok_or(Refusal::Draining)?;
+        let asked = self.broker.ask(move |registry, _| registry.question(to, question)).await?;
+        let (call, answer) = asked.ok_or(Refusal::Draining)?;
+        if self.link.call(call).await?.number() == Some(0) {
+            // The node has ended. Other nodes learn it within some seconds, and at once if it was stopped.
+            return Err(EngineError::Unavailable.into());
+        }
         match timeout(ANSWER_LIMIT, answer).await {
             Ok(Ok(Answer::Busy)) => Err(EngineError::Timeout { was_sent: true }.into()),
             Ok(Ok(answer)) => Ok(answer),
@@ -57,9 +61,11 @@ impl ClusterRequest<'_> {
                 self.bring(conn_id).await?;
                 continue;
             }
-            match self.ask_node(row.owner, question.clone()).await? {
-                Answer::Unknown if Instant::now() < until => sleep(FIND_INTERVAL).await,
-                answer => return Ok(Some(answer)),
+            match self.ask_node(row.owner, question.clone()).await {
+                Ok(Answer::Unknown) | Err(Refusal::EngineUnavailable) if Instant::now() < until => {
+                    sleep(FIND_INTERVAL).await;
+                }
+                answer => return answer.map(Some),
             }
         }
     }
@@ -90,15 +96,16 @@ impl ClusterRequest<'_> {
                 // It may be leaving this node.
                 true => !self.broker.ask(move |registry, _| registry.has_left(conn_id)).await?,
                 false => {
-                    let question = Question::Release { conn_id };
-                    matches!(self.ask_node(row.owner, question).await?, Answer::Released)
+                    // An owner that is about to end does not answer. The row names no owner soon.
+                    let answer = self.ask_node(row.owner, Question::Release { conn_id }).await;
+                    matches!(answer, Ok(Answer::Released))
                 }
             };
             if !is_free {
                 return Ok(Brought::Moved);
             }
         }
-        match self.claim_row(conn_id, &row.user).await? {
+        match self.claim_row(conn_id, &row.user, 0).await? {
             Ownership::Own { generation, data } => {
                 self.adopt(conn_id, row.user, generation, &data, None).await?
             }
@@ -110,15 +117,16 @@ impl ClusterRequest<'_> {
                 self.abandon(conn_id, generation);
                 return Ok(Brought::Unknown);
             }
-            Ownership::Other { .. } | Ownership::Foreign => return Ok(Brought::Moved),
+            Ownership::Other { .. } | Ownership::Foreign | Ownership::Full => return Ok(Brought::Moved),
         }
         Ok(Brought::Yes)
     }
 
-    /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
-    pub(super) async fn claim_row(&self, conn_id: Uuid, user: &str) -> Result<Ownership, Refusal> {
+    /// Makes this node the owner of a connection of this user, unless another node that is alive owns it. A new one may be
+    /// the last of `most`, unless that is 0.
+    pub(super) async fn claim_row(&self, conn_id: Uuid, user: &str, most: u32) -> Result<Ownership, Refusal> {
         let (user, data) = (user.to_owned(), RowData::default().write());
-        let reply = self.link.call(Call::Claim { conn: conn_id.to_string(), user, data }).await?;
+        let reply = self.link.call(Call::Claim { conn: conn_id.to_string(), user, data, most }).await?;
         Ok(Ownership::read(&reply).ok_or_else(malformed_row)?)
     }
 
@@ -152,8 +160,12 @@ impl ClusterRequest<'_> {
         let released_by = data.released.as_ref().map(|released| released.by);
         let moved = data.moved(conn_id, user, mark, Timestamp::now().unix_ms() / 1_000);
         self.adopt_moved(moved, generation).await?;
-        if let Some(by) = released_by {
-            self.broker.ask(move |registry, _| registry.report_raised(by, conn_id)).await?;
+        match released_by {
+            Some(by) => {
+                self.link.counters().taken_from_nodes.add(1);
+                self.broker.ask(move |registry, _| registry.report_raised(by, conn_id)).await?;
+            }
+            None => self.link.counters().taken_from_rows.add(1),
         }
         Ok(())
     }

@@ -32,6 +32,7 @@ impl ClusterRequest<'_> {
             Claimed::Here(_) => return self.grant_here(grant, None).await,
             Claimed::New(generation, coming) => (generation, coming),
             Claimed::Foreign => return Ok(Err(TokenGrantRefused::Mismatch)),
+            Claimed::Full => return Ok(Err(TokenGrantRefused::Connect(self.too_many_connections()))),
             // Another node has created it meanwhile. The client repeats its request.
             Claimed::Elsewhere => return Err(EngineError::Unavailable.into()),
         };

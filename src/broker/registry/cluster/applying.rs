@@ -155,6 +155,7 @@ impl Cluster {
         }
         if !is_same_epoch || change.position.offset != known + u64::from(has_place) {
             log::warn!("an entry of a stream is missing; everything is loaded again");
+            self.counters.gaps.add(1);
             self.joined(self.node, self.term, true, state, now, effects);
             return self.hold_back(change, has_place);
         }
@@ -163,6 +164,10 @@ impl Cluster {
         state.apply_change(change, has_place, effects);
         state.stamps.follow(change.stamp);
         if has_place {
+            self.counters.entries.add(1);
+            if let Some(lag) = self.lag.of(change.stamp, now) {
+                self.counters.delivery_ms.observe(lag);
+            }
             self.seen.note(&key, change.stamp, change.position.offset);
         }
     }

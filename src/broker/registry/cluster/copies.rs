@@ -22,7 +22,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Reads the settings of a channel as Redis stores them.
-pub(super) fn read_settings(text: &str) -> Option<ChannelSettings> {
+pub fn read_settings(text: &str) -> Option<ChannelSettings> {
     let config: ChannelConfig = serde_json::from_str(text).ok()?;
     Some(config.or(&ChannelSettings::default()))
 }
@@ -202,19 +202,19 @@ impl RegistryState {
     }
 
     /// A channel of this node in the form in which Redis creates it.
-    pub(super) fn channel_to_open(&self, key: &str, offset: Offset) -> Option<call::ChannelRecord> {
+    pub(super) fn channel_to_open(&self, key: &str, offset: Offset) -> Option<call::ChannelToOpen> {
         let record = self.channel(self.channel_id(key.strip_prefix('c')?)?)?;
         let config = record.settings.clone().into();
-        Some(call::ChannelRecord {
+        Some(call::ChannelToOpen {
             offset,
             ..self.to_open(&record.identity.name, record.identity.uuid, &config)
         })
     }
 
     /// A channel in the form in which Redis creates it.
-    pub fn to_open(&self, name: &str, uuid: Uuid, config: &ChannelConfig) -> call::ChannelRecord {
+    pub fn to_open(&self, name: &str, uuid: Uuid, config: &ChannelConfig) -> call::ChannelToOpen {
         let settings = self.rules_of(name).settings(config);
-        call::ChannelRecord {
+        call::ChannelToOpen {
             stream: channel_key(name).to_string(),
             uuid,
             settings: ScriptSettings {
@@ -224,6 +224,7 @@ impl RegistryState {
                 notify_state: settings.notify_state,
                 quiet_presence: self.rules_of(name).presence != PresenceMode::Events,
                 history_size: u32::try_from(settings.history_size).unwrap_or(u32::MAX),
+                frames: self.rules_of(name).frames.map(|frames| u32::try_from(frames).unwrap_or(u32::MAX)),
             },
             text: write_settings(&settings),
             offset: 0,

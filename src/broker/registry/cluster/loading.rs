@@ -173,7 +173,10 @@ impl Cluster {
             Some(Awaited::Reload(key)) => {
                 let copy = match self.read_part(&key, reply, Awaited::Reload) {
                     Ok(Part::More) => return,
-                    Ok(Part::Whole(copy)) => Some(*copy),
+                    Ok(Part::Whole(copy)) => {
+                        self.note_reload(&key, &copy);
+                        Some(*copy)
+                    }
                     Ok(Part::Missing) => None,
                     // Without it the node does not have what it must deliver. It asks until it is answered.
                     Err(error) => {
@@ -239,6 +242,12 @@ impl Cluster {
                 Ok(Part::More)
             }
         }
+    }
+
+    fn note_reload(&mut self, key: &Arc<str>, copy: &StreamSnapshot) {
+        self.counters.reloads.add(1);
+        let before = self.streams.get_mut(key).and_then(|followed| followed.epoch());
+        self.counters.retired.add(u64::from(before.is_some_and(|epoch| epoch != copy.position.epoch)));
     }
 
     fn read_more(&mut self, key: Arc<str>, after: u64, awaited: fn(Arc<str>) -> Awaited) {

@@ -4,10 +4,12 @@
 //! A request first makes current what it needs, then runs as in a single server, then waits until its members are stated.
 
 mod applying;
-mod copies;
+pub mod copies;
 mod counts;
 pub mod departure;
 mod followed;
+mod lag;
+pub mod listing;
 mod loading;
 mod marks;
 mod moving;
@@ -20,6 +22,7 @@ use super::state::{Effect, RegistryState};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::engine::call::{Call, Count, NodeNumber};
 use crate::broker::engine::error::EngineError;
+use crate::broker::engine::link::counters::EngineCounters;
 use crate::broker::engine::link::seen::Seen;
 use crate::broker::engine::record::MemberView;
 use crate::broker::private_messages::ToPrivateMessages;
@@ -27,6 +30,7 @@ use crate::protocol::ids::{ChannelId, ConnKey, Offset, UserId};
 pub use counts::Waiter;
 use counts::{CountedPair, Counts};
 use followed::FollowedStreams;
+use lag::DeliveryLag;
 use loading::Reloading;
 use marks::Marks;
 use moving::Moving;
@@ -77,12 +81,16 @@ pub struct Cluster {
     awaited: FxHashMap<Ticket, Awaited>,
     last_ticket: Ticket,
     is_joined: bool,
+    /// The node stops, and has stored its rows.
+    is_leaving: bool,
     reloading: Option<Reloading>,
     /// How many pairs must be answered until everything is stated again after the connection to Redis broke.
     restating: Option<u64>,
     node: NodeNumber,
     loading_blocks: Option<LoadingBlocks>,
     pub marks: Marks,
+    pub(super) lag: DeliveryLag,
+    counters: Arc<EngineCounters>,
     outbox: Vec<ToLink>,
     /// What this node has seen of the streams, for the case that Redis loses it.
     seen: Arc<Seen>,
@@ -104,6 +112,12 @@ pub fn user_key(name: &str) -> Arc<str> {
 impl Cluster {
     pub fn new(seen: Arc<Seen>) -> Self {
         Self { seen, ..Self::default() }
+    }
+
+    /// Counts what happens in these counters.
+    #[must_use]
+    pub fn with_counters(self, counters: Arc<EngineCounters>) -> Self {
+        Self { counters, ..self }
     }
 
     /// Takes what the link must do now.
@@ -182,6 +196,11 @@ impl Cluster {
         self.node
     }
 
+    /// Whether the node stops, so that other nodes find its connections by their rows.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
     /// Takes what other nodes have sent.
     pub fn take_posts(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.posts)
@@ -200,6 +219,11 @@ impl Cluster {
             }
             self.rows.mark(key);
         }
+    }
+
+    /// Users whose presence has changed.
+    pub fn note_presence(&mut self, users: Vec<UserId>) {
+        users.into_iter().for_each(|user| self.counts.mark((None, user)));
     }
 
     /// States what has changed, unless a call is on its way.
@@ -242,6 +266,7 @@ impl Cluster {
             stream: state.stream_key(channel, user)?.to_string(),
             user: record.view.name.to_string(),
             connections,
+            present: if channel.is_none() { record.present } else { 0 },
             view: MemberView::of(&record.view).encode(),
         })
     }
@@ -271,6 +296,7 @@ impl Cluster {
 
     /// Everything about the connections must be stored, because the node stops.
     pub fn store_all_rows(&mut self, state: &RegistryState) {
+        self.is_leaving = true;
         self.rows.mark_all_changed();
         if self.is_joined {
             self.store_rows(state);

@@ -430,3 +430,17 @@ fn what_arrives_while_a_long_log_is_loaded_is_applied_once() {
     let channel = &world.nodes[0].channels[id.0 as usize];
     assert_eq!((channel.position().offset, channel.num_stored().0), (3, 3));
 }
+
+/// A frame that names a user is kept for a client that returns: meanwhile the user keeps its id, however soon users are
+/// forgotten.
+#[test]
+fn a_user_that_frames_name_keeps_its_id_while_its_clients_may_return() {
+    let times = ConnectionTimes { idle: 20, part: 10, reconnect_delay: 5, grace: 1_000, user_idle: 1 };
+    let mut state = RegistryState::new(times).with_stamps(Arc::new(Stamps::following()));
+    state.arrived_at = 500;
+    let ann = state.intern("ann");
+    state.forget_users(500 + times.longest_absence() - 1);
+    assert_eq!(state.user_id("ann"), Some(ann));
+    state.forget_users(500 + times.longest_absence());
+    assert_eq!(state.user_id("ann"), None);
+}

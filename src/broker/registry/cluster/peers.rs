@@ -1,5 +1,6 @@
 //! What nodes ask each other about the connections that they own. A node answers what it is asked, in any order.
 
+use super::listing::{ListedConnection, ListedDetails, ListedUser};
 use crate::broker::engine::call::NodeNumber;
 use crate::broker::requests::Ending;
 use crate::protocol::ids::{Offset, Stamp};
@@ -59,10 +60,25 @@ pub enum Question {
         user: String,
         why: PostedEnding,
     },
+    /// Lists some connections, from the place that the last answer has named; see
+    /// [`BrowseConnections`](crate::broker::requests::BrowseConnections).
+    List {
+        from: usize,
+        channel: Option<String>,
+        user: Option<String>,
+    },
+    /// Describes a connection.
+    Describe {
+        conn_id: Uuid,
+    },
+    /// Describes the connections of a user.
+    DescribeUser {
+        user: String,
+    },
 }
 
 impl Question {
-    /// The connection that it is about.
+    /// The connection that the owner must have to answer.
     pub fn conn_id(&self) -> Option<Uuid> {
         match self {
             Self::Release { conn_id }
@@ -70,7 +86,10 @@ impl Question {
             | Self::Subscribe { conn_id, .. }
             | Self::Unsubscribe { conn_id, .. }
             | Self::Disconnect { conn_id, .. } => Some(*conn_id),
-            Self::DisconnectUser { .. } => None,
+            Self::DisconnectUser { .. }
+            | Self::List { .. }
+            | Self::Describe { .. }
+            | Self::DescribeUser { .. } => None,
         }
     }
 }
@@ -95,6 +114,13 @@ pub enum Answer {
         ended: usize,
         left: usize,
     },
+    /// Connections, and where the next ones are.
+    Listed {
+        rows: Vec<ListedConnection>,
+        next: Option<usize>,
+    },
+    Described(Box<ListedDetails>),
+    DescribedUser(ListedUser),
     /// The node cannot answer now.
     Busy,
 }

@@ -177,7 +177,7 @@ impl Rows {
         let claim = |(key, row): (&ConnKey, &Row)| {
             let data = state.row_data(*key, row)?.write();
             let user = state.user_of(*key)?.to_owned();
-            Some((*key, Call::Claim { conn: row.conn_id.to_string(), user, data }))
+            Some((*key, Call::Claim { conn: row.conn_id.to_string(), user, data, most: 0 }))
         };
         self.rows.iter().filter_map(claim).collect()
     }

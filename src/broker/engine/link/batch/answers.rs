@@ -111,6 +111,9 @@ fn is_gated(call: &Call) -> bool {
             | Call::Beat { .. }
             | Call::Sweep { .. }
             | Call::Send { .. }
+            | Call::Tally { .. }
+            | Call::UseOnce { .. }
+            | Call::CookieSecret { .. }
     );
     !is_passing && !is_reading(call)
 }

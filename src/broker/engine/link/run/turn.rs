@@ -15,6 +15,7 @@ use crate::broker::engine::error::EngineError;
 use crate::protocol::ids::Epoch;
 use crate::telemetry::log_sums::{FAILED_CALLS, escaped};
 use log::{info, warn};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -23,9 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The delay after a loss. It doubles with each failed attempt.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(1);
-/// The longest delay is this part of the time after which other nodes, which may have joined earlier, count this one as
+/// The delays of nodes differ by these factors.
+const SPREAD: Range<f64> = 0.5..1.5;
+/// No delay is longer than this part of the time after which other nodes, which may have joined earlier, count this one as
 /// dead.
-const PART_OF_DEAD_TIME: u32 = 4;
+const PART_OF_DEAD_TIME: f64 = 4.0;
 
 impl Link {
     pub(super) fn handle(&mut self, news: News, deliver: &impl Fn(FromEngine)) {
@@ -145,8 +148,7 @@ impl Link {
     /// The delay before an attempt to join: doubled with each failure, and different on each node.
     fn delay(&self) -> Duration {
         let dead = Duration::from_millis(self.settings.constants.dead_ms);
-        let delay = FIRST_DELAY.saturating_mul(1 << self.attempts.min(8));
-        delay.min(LAST_DELAY).min(dead / PART_OF_DEAD_TIME).mul_f64(rand::random_range(0.5..1.5))
+        longest_delay(self.attempts, dead).mul_f64(rand::random_range(SPREAD) / SPREAD.end)
     }
 
     /// Gives up the connection.
@@ -268,6 +270,12 @@ impl Link {
     }
 }
 
+/// The longest delay after so many failures, if nodes count as dead after `dead`.
+fn longest_delay(failures: u32, dead: Duration) -> Duration {
+    let delay = FIRST_DELAY.saturating_mul(1 << failures.min(8)).min(LAST_DELAY).mul_f64(SPREAD.end);
+    delay.min(dead.div_f64(PART_OF_DEAD_TIME))
+}
+
 fn describe(loss: Loss) -> &'static str {
     match loss {
         Loss::Closed => "it was closed",
@@ -278,5 +286,21 @@ fn describe(loss: Loss) -> &'static str {
         Loss::Fenced => "other nodes have declared this one dead, or the server has lost its data",
         Loss::Unsettled => "changes wait for too long until all nodes have reported what they have seen",
         Loss::Disordered => "the server ran calls in another order, or replied with something unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_tries_to_join_several_times_before_it_counts_as_dead() {
+        let longest = |failures, dead_ms| longest_delay(failures, Duration::from_millis(dead_ms)).as_millis();
+        assert_eq!(
+            [0, 1, 2, 3, 4, 99].map(|failures| longest(failures, 60_000)),
+            [75, 150, 300, 600, 1_200, 1_500]
+        );
+        assert_eq!([0, 3, 4, 99].map(|failures| longest(failures, 3_000)), [75, 600, 750, 750]);
+        assert_eq!([0, 99].map(|failures| longest(failures, 300)), [75, 75]);
     }
 }
