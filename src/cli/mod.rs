@@ -4,6 +4,7 @@ pub(crate) mod logging;
 mod report;
 mod config_commands;
 mod engine_check;
+mod engine_server;
 mod sign;
 mod tokens;
 mod verify;

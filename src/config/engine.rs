@@ -1,12 +1,12 @@
 //! The settings of the engine: where the state of channels and users is, and how a node reaches Redis.
 
-use std::fmt;
-use std::str::FromStr;
+use redis::{ClientTlsConfig, TlsCertificates};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
-use redis::{IntoConnectionInfo, parse_redis_url};
-
+use super::engine_url::EngineUrl;
 use super::kind::{Given, Kind, quoted};
-use super::kind_list::items;
 use super::kind_text::Secret;
 use super::table::Settings;
 use super::{SettingsError, read_named_file};
@@ -39,83 +39,6 @@ fn read_engine(given: Given<'_>, _: &mut Vec<String>) -> Result<EngineSetting, S
         _ => Err(format!("{} is not one of {ENGINES}", quoted(text))),
     }
 }
-
-/// An address of Redis. It may contain a password, which is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EngineUrl(String);
-
-const URL_FORMS: &str = "redis://HOST:PORT or redis+unix:///PATH";
-const MASK: &str = "********";
-
-impl EngineUrl {
-    /// The whole address, for connecting; it must not be printed.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    fn has_password(&self) -> bool {
-        let info = self.0.as_str().into_connection_info();
-        info.is_ok_and(|info| info.redis_settings().password().is_some())
-    }
-}
-
-impl FromStr for EngineUrl {
-    type Err = String;
-
-    /// The error does not repeat the text, which may contain a password.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        match scheme.as_deref() {
-            Some("redis" | "redis+unix") => {}
-            Some(scheme @ ("rediss" | "redis+sentinel")) => {
-                return Err(format!("{scheme}:// is not supported; {URL_FORMS} is expected"));
-            }
-            _ => return Err(format!("an address must have the form {URL_FORMS}")),
-        }
-        match text.into_connection_info() {
-            Ok(_) => Ok(Self(text.into())),
-            Err(_) => Err(format!("an address is malformed; {URL_FORMS} is expected")),
-        }
-    }
-}
-
-/// The address with a masked password.
-impl fmt::Display for EngineUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.has_password() {
-            return f.write_str(&self.0);
-        }
-        // One with a password was parsed before.
-        let Some(mut url) = parse_redis_url(&self.0) else { return f.write_str(MASK) };
-        if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
-            return f.write_str(MASK);
-        }
-        if url.query_pairs().any(|(name, _)| name == "pass") {
-            let pairs: Vec<_> = url.query_pairs().into_owned().collect();
-            let masked = |(name, value): (String, String)| {
-                let value = if name == "pass" { MASK.into() } else { value };
-                (name, value)
-            };
-            url.query_pairs_mut().clear().extend_pairs(pairs.into_iter().map(masked));
-        }
-        f.write_str(url.as_str())
-    }
-}
-
-impl fmt::Debug for EngineUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EngineUrl({self})")
-    }
-}
-
-pub(super) const ENGINE_URLS: Kind<Vec<EngineUrl>> = Kind {
-    expects: "list of addresses",
-    read: |given, _| items(given)?.iter().map(|item| item.parse()).collect(),
-    show: |urls| urls.iter().map(EngineUrl::expose).collect::<Vec<_>>().into(),
-    for_people: Some(|urls| urls.iter().map(EngineUrl::to_string).collect::<Vec<_>>().into()),
-    is_secret: false,
-    takes_blank: true,
-};
 
 const MAX_CHARS: usize = 64;
 
@@ -169,6 +92,23 @@ impl Settings {
         }
     }
 
+    /// The certificates for TLS: those of the authorities that may have signed the server's, and this node's own. Without
+    /// the former the authorities of the system count.
+    ///
+    /// # Errors
+    /// A file cannot be read, or does not have what its setting requires.
+    pub fn engine_certificates(&self) -> Result<TlsCertificates, SettingsError> {
+        let root_cert = match &self.engine_ca_file {
+            Some(name) => Some(read_authorities(name)?.into_bytes()),
+            None => None,
+        };
+        let client_tls = match (&self.engine_cert_file, &self.engine_key_file) {
+            (Some(cert), Some(key)) => Some(read_identity(cert, key)?),
+            _ => None,
+        };
+        Ok(TlsCertificates { client_tls, root_cert })
+    }
+
     /// Why a server with Redis may not start with these settings.
     pub(super) fn engine_problems(&self) -> Vec<String> {
         if self.engine == EngineSetting::Embedded {
@@ -182,6 +122,21 @@ impl Settings {
             problems
                 .push("engine_password_file: engine_url contains a password too; give one of the two".into());
         }
+        if self.engine_url.iter().any(|url| url.master() != self.engine_url[0].master()) {
+            problems.push(
+                "engine_url: either no address has the form redis+sentinel://, or all name the same master and database"
+                    .into(),
+            );
+        }
+        if self.engine_cert_file.is_some() != self.engine_key_file.is_some() {
+            problems.push("engine_cert_file: it needs engine_key_file, and engine_key_file needs it".into());
+        }
+        let files = [("engine_ca_file", &self.engine_ca_file), ("engine_cert_file", &self.engine_cert_file)];
+        if let Some((key, _)) = files.iter().find(|(_, name)| name.is_some())
+            && !self.engine_url.iter().any(EngineUrl::uses_tls)
+        {
+            problems.push(format!("{key}: no address in engine_url begins with rediss, so TLS is not used"));
+        }
         let (beat, dead) = (self.engine_beat_ms, self.engine_dead_ms);
         if dead < 3 * beat {
             problems.push(format!("engine_dead_ms: {dead} is less than three times engine_beat_ms ({beat})"));
@@ -190,62 +145,51 @@ impl Settings {
     }
 }
 
+/// The text of a file with certificates of authorities.
+fn read_authorities(name: &str) -> Result<String, SettingsError> {
+    let problem = |text: String| SettingsError::new(format!("engine_ca_file: {name} {text}"));
+    let text = read_named_file(name)?;
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        let added = certificate
+            .map_err(|error| error.to_string())
+            .and_then(|certificate| store.add(certificate).map_err(|error| error.to_string()));
+        added.map_err(|error| problem(format!("has a malformed certificate: {error}")))?;
+    }
+    if store.is_empty() { Err(problem("contains no certificate".into())) } else { Ok(text) }
+}
+
+/// The certificate of this node with its key.
+fn read_identity(cert: &str, key: &str) -> Result<ClientTlsConfig, SettingsError> {
+    let (client_cert, client_key) = (read_named_file(cert)?.into_bytes(), read_named_file(key)?.into_bytes());
+    let problem =
+        |setting, name, text: String| SettingsError::new(format!("{setting}: {name} has no usable {text}"));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&client_cert).collect();
+    let chain = chain.map_err(|error| problem("engine_cert_file", cert, format!("certificate: {error}")))?;
+    if chain.is_empty() {
+        return Err(problem("engine_cert_file", cert, "certificate".into()));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&client_key)
+        .map_err(|error| problem("engine_key_file", key, format!("private key: {error}")))?;
+    // Also reports a key that does not belong to the certificate.
+    let config = ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_client_auth_cert(chain, private)
+        .map_err(|error| problem("engine_key_file", key, format!("key for engine_cert_file: {error}")));
+    config.map(|_| ClientTlsConfig { client_cert, client_key })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn url(text: &str) -> EngineUrl {
-        text.parse().unwrap()
-    }
 
     fn read<T>(kind: Kind<T>, text: &str) -> Result<T, String> {
         kind.read(Given::Text(text), &mut Vec::new())
     }
 
     fn with_redis(addresses: &[&str]) -> Settings {
-        let engine_url = addresses.iter().map(|text| url(text)).collect();
+        let engine_url = addresses.iter().map(|text| text.parse().unwrap()).collect();
         Settings { engine: EngineSetting::Redis, engine_url, ..Settings::default() }
-    }
-
-    #[test]
-    fn addresses_are_those_that_the_server_can_connect_to() {
-        for text in
-            ["redis://localhost", "redis://[::1]:6380/2", "redis+unix:///run/redis.sock?db=1", "REDIS://h"]
-        {
-            assert_eq!(url(text).to_string(), text);
-        }
-        for (text, reason) in [
-            ("rediss://h:6379", "rediss:// is not supported"),
-            ("redis+sentinel://h/main", "redis+sentinel:// is not supported"),
-            ("127.0.0.1:6379", "must have the form redis://"),
-            ("http://h", "must have the form redis://"),
-            ("redis://h/x", "malformed"),
-            ("redis://0.0.0.0:6379", "malformed"),
-        ] {
-            let refused = text.parse::<EngineUrl>().unwrap_err();
-            assert!(refused.contains(reason), "{text}: {refused}");
-        }
-        let both = [url("redis://a"), url("redis://b:1")];
-        assert_eq!(read(ENGINE_URLS, "redis://a, redis://b:1"), Ok(both.to_vec()));
-        assert_eq!(read(ENGINE_URLS, ""), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn a_password_in_an_address_is_never_printed() {
-        for (text, shown) in [
-            ("redis://:hush@h:6379", "redis://:********@h:6379"),
-            ("redis://ann:hu%40sh@h/1", "redis://ann:********@h/1"),
-            ("redis+unix:///r.sock?db=1&pass=hush", "redis+unix:///r.sock?db=1&pass=********"),
-        ] {
-            let settings = with_redis(&[text]);
-            assert_eq!(settings.engine_url[0].to_string(), shown);
-            assert_eq!(ENGINE_URLS.for_people(&settings.engine_url), format!("[\"{shown}\"]"));
-            assert!(!format!("{settings:?}").contains("sh@"), "{settings:?}");
-            assert!(!format!("{:?}", settings.engine_url).contains("hush"));
-        }
-        for wrong in ["redis://:hush@h:x", "rediss://:hush@h", "//:hush@h"] {
-            assert!(!read(ENGINE_URLS, wrong).unwrap_err().contains("hush"), "{wrong}");
-        }
     }
 
     #[test]
@@ -262,6 +206,25 @@ mod tests {
             twice[0].starts_with("engine_password_file: engine_url contains a password too"),
             "{twice:?}"
         );
+        let with_files = |text, ca: Option<&str>, cert: Option<&str>, key: Option<&str>| {
+            let [ca, cert, key] = [ca, cert, key].map(|name| name.map(str::to_owned));
+            problems(Settings {
+                engine_ca_file: ca,
+                engine_cert_file: cert,
+                engine_key_file: key,
+                ..with_redis(&[text])
+            })
+        };
+        assert!(with_files("rediss://h", Some("ca"), Some("cert"), Some("key")).is_empty());
+        assert!(with_files("rediss://h", None, Some("cert"), None)[0].starts_with("engine_cert_file: "));
+        assert!(with_files("rediss://h", None, None, Some("key"))[0].starts_with("engine_cert_file: "));
+        assert!(with_files("redis://h", Some("ca"), None, None)[0].starts_with("engine_ca_file: no address"));
+        let sentinels = ["redis+sentinel://a/main/1", "redis+sentinel://b/main/1"];
+        assert!(problems(with_redis(&sentinels)).is_empty());
+        for other in ["redis://b", "redis+sentinel://b/other/1", "redis+sentinel://b/main"] {
+            let mixed = problems(with_redis(&[sentinels[0], other]));
+            assert!(mixed[0].starts_with("engine_url: either no address"), "{mixed:?}");
+        }
         let hasty = Settings { engine_dead_ms: 2_999, ..with_redis(&["redis://h"]) };
         assert_eq!(
             problems(hasty.clone()),

@@ -12,6 +12,7 @@ mod kind_list;
 mod table;
 mod draft;
 mod engine;
+mod engine_url;
 mod ini;
 mod sources;
 mod warnings;
@@ -24,7 +25,8 @@ use jsonwebtoken::Algorithm;
 use log::LevelFilter;
 
 pub use channel_rules::{ChannelPatterns, ChannelRules, PresenceMode, Replay};
-pub use engine::{EngineSetting, EngineUrl};
+pub use engine::EngineSetting;
+pub use engine_url::EngineUrl;
 pub use ini::to_ini;
 pub use kind_list::{AllowedPeers, algorithm_name};
 pub use kind_text::{DemoSetting, Secret, is_loopback};

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 
 use super::channel_rules::ChannelPatterns;
-use super::engine::{ENGINE, ENGINE_PREFIX, ENGINE_URLS, EngineSetting, EngineUrl, NODE_NAME};
+use super::engine::{ENGINE, ENGINE_PREFIX, EngineSetting, NODE_NAME};
+use super::engine_url::{ENGINE_URLS, EngineUrl};
 use super::kind::{FLAG, Given, KindInfo, PORT, duration, number, size};
 use super::kind_list::{ALGORITHMS, AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
 use super::kind_text::{
@@ -214,10 +215,16 @@ settings! {
     "Engine" {
         /// Where the state of channels and users is: in this process, or in Redis, so that several servers (nodes) act as one.
         engine: EngineSetting = EngineSetting::Embedded => ENGINE;
-        /// Addresses of Redis, such as redis://10.0.0.5:6379 or redis+unix:///run/redis.sock; of several, a node uses one that is a master. An address may contain a password.
+        /// Addresses of Redis, such as redis://10.0.0.5:6379, rediss://redis.example.org:6379 (TLS) or redis+unix:///run/redis.sock; of several, a node uses one that is a master. Or addresses of all Sentinels, such as redis+sentinel://10.0.0.5:26379/main. An address may contain a password.
         engine_url: Vec<EngineUrl> = Vec::new() => ENGINE_URLS;
         /// File with the password of Redis; empty for none.
         engine_password_file: Option<String> = None => OPTIONAL_TEXT;
+        /// File with the certificates (PEM) of the authorities that may sign the certificate of Redis; empty for those of the system.
+        engine_ca_file: Option<String> = None => OPTIONAL_TEXT;
+        /// File with the certificate (PEM) that this node shows Redis; empty for none.
+        engine_cert_file: Option<String> = None => OPTIONAL_TEXT;
+        /// File with the private key (PEM) of `engine_cert_file`.
+        engine_key_file: Option<String> = None => OPTIONAL_TEXT;
         /// What the names of all keys in Redis begin with; servers with different prefixes can share one Redis.
         engine_prefix: String = "cs:".into() => ENGINE_PREFIX;
         /// How long a request waits for Redis, in ms; then it is answered 503.
@@ -228,6 +235,8 @@ settings! {
         engine_dead_ms: u64 = 3_000 => duration(300, HOUR_MS);
         /// The users of a node that stops in an orderly way leave only after this time, in ms, so that their clients can return to another node, or to the same one, without an event.
         restart_grace_ms: u64 = 15_000 => duration(0, HOUR_MS);
+        /// Number of replicas that must have a message or another change before it is answered; with fewer the answer is 503, and the change may have taken effect.
+        engine_wait_replicas: usize = 0 => number(0, 8);
         /// Bytes that may wait for Redis, and bytes from Redis that may wait for this node; above the former the API answers 503, above the latter the node reads again what it has missed.
         engine_pending_bytes: usize = 64 << 20 => size(1 << 20, 1 << 40);
         /// Redis forgets a channel that has no members and is not used for this long, in ms; 0 means never.

@@ -2,23 +2,23 @@
 
 use crate::broker::engine::call::{EngineConstants, Retention};
 use crate::broker::engine::link::LinkSettings;
+use crate::broker::engine::link::access::Access;
 use crate::broker::handle::node_list::NodeInfo;
-use crate::config::{EngineSetting, EngineUrl, Settings, SettingsError};
+use crate::config::{EngineSetting, Settings, SettingsError};
 
 /// The settings of the link. `None` if this process decides by itself.
 ///
 /// # Errors
-/// The file with the password cannot be read.
+/// A file that the settings of the engine name cannot be used.
 pub(super) fn link_settings(settings: &Settings) -> Result<Option<LinkSettings>, SettingsError> {
     if settings.engine == EngineSetting::Embedded {
         return Ok(None);
     }
-    let password = settings.engine_password()?;
     Ok(Some(LinkSettings {
-        urls: settings.engine_url.iter().map(EngineUrl::expose).map(str::to_owned).collect(),
-        password: password.map(|password| password.expose().to_owned()),
+        access: Access::of(settings)?,
         prefix: settings.engine_prefix.clone(),
         timeout_ms: settings.engine_timeout_ms,
+        wait_replicas: settings.engine_wait_replicas,
         pending_bytes: settings.engine_pending_bytes,
         restart_grace_ms: settings.restart_grace_ms,
         info: NodeInfo::of(&settings.node_name(), NodeInfo::default()).to_json(),

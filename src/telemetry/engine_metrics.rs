@@ -16,6 +16,7 @@ pub struct EngineMetrics {
     pub reconnects: u64,
     pub overruns: u64,
     pub fenced: u64,
+    pub unreplicated: u64,
     pub swept: u64,
     pub reported_streams: u64,
     /// In µs.

@@ -257,6 +257,9 @@ pub const METRICS: &[Metric] = &[
         engine.overruns
     }),
     engine_counter("engine_fenced", "engine, node numbers refused by Redis", |engine| engine.fenced),
+    engine_counter("engine_unreplicated", "engine, calls whose changes too few replicas had", |engine| {
+        engine.unreplicated
+    }),
     engine_counter("engine_swept", "engine, calls that removed what dead nodes held", |engine| engine.swept),
     engine_counter("engine_reported_streams", "engine, streams reported as incomplete", |engine| {
         engine.reported_streams
@@ -409,6 +412,6 @@ mod tests {
         let with =
             sources.with_engine(Some(EngineMetrics { term: 3, reconnects: 2, ..EngineMetrics::default() }));
         assert_eq!((with.value("engine_term"), with.value("engine_reconnects")), (3, 2));
-        assert_eq!(available(&with), 20);
+        assert_eq!(available(&with), 21);
     }
 }

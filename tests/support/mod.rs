@@ -6,6 +6,8 @@ pub mod socket;
 pub mod events;
 pub mod listener;
 pub mod process;
+pub mod certificates;
+pub mod proxy;
 pub mod redis;
 pub mod nodes;
 pub mod page;

@@ -105,6 +105,13 @@ pub struct MemberView {
     pub public_state: String,
 }
 
+impl Record {
+    /// Whether a note with this record states that the numbers of its stream have changed. Others keep them.
+    pub fn is_of_numbers(record: &[u8]) -> bool {
+        matches!(record.get(1), Some(&(JOINED | PARTED | NUMBERS)))
+    }
+}
+
 impl MemberView {
     pub fn of(view: &UserView) -> Self {
         Self { state: view.state().to_owned(), public_state: view.public_state().to_owned() }

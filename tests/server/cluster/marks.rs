@@ -2,8 +2,10 @@
 //! published in the last beats of the node.
 
 use super::{start_node_with, until_members};
+use crate::scenarios::fast_settings;
 use crate::support::backend::Backend;
 use crate::support::listener::{ListenResult, Listener, Transport, text};
+use crate::support::nodes::Cluster;
 use crate::support::redis::Redis;
 use crate::support::socket::{self, Incoming, Outgoing, TEXT};
 use crate::support::within;
@@ -24,6 +26,8 @@ const LOAD: Duration = Duration::from_secs(5);
 /// A client that does not read soon fills its socket with messages of so many bytes.
 const LENGTH: usize = 30_000;
 const END: &str = "end";
+/// Polls that are answered one after the other.
+const POLLS: usize = 100;
 
 /// Publishes numbered messages in a channel until it is stopped.
 struct Load {
@@ -154,6 +158,22 @@ impl SlowClient {
         received.read_to_end(&mut listener).await;
         received
     }
+}
+
+#[actix_web::test]
+async fn a_client_that_polls_causes_one_call_per_beat_at_most() {
+    let cluster = Cluster::start(1, &fast_settings());
+    let backend = cluster.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let mut ann = Listener::attach(cluster.addresses(), Transport::LongPoll, &conn_id).await;
+    let calls = async |script: &str| backend.debug_value(&format!("engine, calls of {script}")).await;
+    let (stores, beats) = (calls("Store").await, calls("Beat").await);
+    for number in 0..POLLS {
+        backend.publish_text("c", &number.to_string()).await;
+        assert_eq!(ann.texts(1).await, [number.to_string()]);
+    }
+    let (stores, beats) = (calls("Store").await - stores, calls("Beat").await - beats);
+    assert!(stores <= beats + 1, "{stores} calls for {POLLS} polls in {beats} beats");
 }
 
 #[actix_web::test]

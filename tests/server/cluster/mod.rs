@@ -1,28 +1,33 @@
 //! Several nodes over one Redis: clients that move between them, nodes that die or stand still, and a Redis that does.
 
 mod agreement;
+mod failover;
 mod kill;
 mod limits;
 mod marks;
 mod moving;
+mod network;
 mod outage;
 mod pause;
 mod random_actions;
 mod random_client;
+mod rights;
 mod rolling;
+mod tls;
 mod tokens;
 mod totals;
 mod witness;
 
 use crate::support::backend::Backend;
+use crate::support::http::Reply;
 use crate::support::process::{Process, command};
 use crate::support::redis::Redis;
 use crate::support::wait_until_ready;
 use actix_rt::task::JoinHandle;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Settings of the nodes that are processes. They count as dead soon.
 const NODE_SETTINGS: [&str; 7] = [
@@ -35,6 +40,9 @@ const NODE_SETTINGS: [&str; 7] = [
     "grace_time_ms=60000",
 ];
 
+/// No outage of a test takes longer.
+const OUTAGE_LIMIT: Duration = Duration::from_secs(60);
+
 /// Starts a node as its own process, and waits until it is ready.
 fn start_node(redis: &Redis) -> Process {
     start_node_with(redis, &[])
@@ -43,10 +51,7 @@ fn start_node(redis: &Redis) -> Process {
 /// The same with other settings in addition.
 fn start_node_with(redis: &Redis, more: &[&str]) -> Process {
     let url = format!("engine_url={}", redis.url());
-    let settings = NODE_SETTINGS.into_iter().chain([url.as_str()]).chain(more.iter().copied());
-    let mut arguments = vec!["--port", "0"];
-    arguments.extend(settings.flat_map(|setting| ["--set", setting]));
-    let process = Process::run(command("", &arguments));
+    let process = spawn_node(&[&[url.as_str()], more].concat());
     wait_until_ready(process.address);
     process
 }
@@ -62,6 +67,14 @@ async fn figures(backend: &Backend) -> Value {
 fn start_named_node(redis: &Redis, name: &str, more: &[&str]) -> Process {
     let name = format!("node_name={name}");
     start_node_with(redis, &[&[name.as_str()], more].concat())
+}
+
+/// Starts a node as its own process with these settings in addition.
+fn spawn_node(settings: &[&str]) -> Process {
+    let settings = NODE_SETTINGS.iter().chain(settings);
+    let mut arguments = vec!["--port", "0"];
+    arguments.extend(settings.flat_map(|setting| ["--set", setting]));
+    Process::run(command("", &arguments))
 }
 
 /// The numbers and the users of a channel, as /info returns them.
@@ -82,6 +95,26 @@ async fn until_members(backend: &Backend, nodes: usize, channel: &str, expected:
     assert!(agreed.is_ok(), "{} instead of {expected}", members(backend, channel).await);
 }
 
+/// Publishes a text once. The text is its idempotency key.
+async fn try_publish(backend: &Backend, channel: &str, text: &str) -> Reply {
+    let body = json!([{"user": "p", "channel": channel, "message": {"text": text}}]).to_string();
+    backend.send("POST", "/message", &[("idempotency-key", text)], body.as_bytes()).await
+}
+
+/// Publishes a text as a backend that repeats a request until it is accepted.
+async fn publish_surely(backend: &Backend, channel: &str, text: &str) {
+    let until = Instant::now() + OUTAGE_LIMIT;
+    loop {
+        let reply = try_publish(backend, channel, text).await;
+        match reply.status {
+            200 => return,
+            503 => assert!(Instant::now() < until, "{text}: {reply:?}"),
+            _ => panic!("{text}: {reply:?}"),
+        }
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Publishes numbered messages, one after the other, until it is stopped.
 struct Flow {
     enough: Rc<Cell<bool>>,
@@ -89,22 +122,32 @@ struct Flow {
 }
 
 impl Flow {
+    /// Every request must be accepted.
     fn start(backend: Backend, channel: &'static str) -> Self {
         Self::start_at(channel, move || backend)
     }
 
     /// The same, with a backend for each message.
     fn start_at(channel: &'static str, backend: impl Fn() -> Backend + 'static) -> Self {
+        Self::run(async move |text| _ = backend().publish_text(channel, text).await)
+    }
+
+    /// Requests are repeated until they are accepted.
+    fn repeating(backend: Backend, channel: &'static str) -> Self {
+        Self::run(async move |text| publish_surely(&backend, channel, text).await)
+    }
+
+    fn run(publish: impl AsyncFn(&str) + 'static) -> Self {
         let enough = Rc::new(Cell::new(false));
         let stop = enough.clone();
         let task = actix_rt::spawn(async move {
             let mut count = 0;
             while !stop.get() {
-                backend().publish_text(channel, &count.to_string()).await;
+                publish(&count.to_string()).await;
                 count += 1;
                 actix_rt::time::sleep(Duration::from_millis(2)).await;
             }
-            backend().publish_text(channel, witness::END).await;
+            publish(witness::END).await;
             count
         });
         Self { enough, task }

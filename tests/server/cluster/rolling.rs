@@ -126,9 +126,9 @@ impl Scene {
 
     /// The members of nodes that have stopped are removed, and all clients have returned.
     async fn until_settled(&self) {
-        let has_stopped = || self.redis.number("ZCARD cs:{0}:beats") > self.nodes.len() as i64;
+        let has_stopped = || self.redis.ask::<usize>(&["ZCARD", "cs:{0}:beats"]) > self.nodes.len();
         within(async {
-            while has_stopped() || self.redis.number("EXISTS cs:{0}:dead") > 0 {
+            while has_stopped() || self.redis.ask::<bool>(&["EXISTS", "cs:{0}:dead"]) {
                 actix_rt::time::sleep(Duration::from_millis(50)).await;
             }
         })

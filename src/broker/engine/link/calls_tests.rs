@@ -1,6 +1,7 @@
 //! A link with a real Redis that answers.
 
 use super::LinkSettings;
+use super::access::Access;
 use super::harness_tests::{Event, Node, append, numbers, record, set, settings};
 use crate::broker::engine::call::Call;
 use crate::broker::engine::entry::{Published, read_answers};
@@ -182,11 +183,14 @@ async fn a_node_signs_in_with_its_password() {
     let redis = LocalRedis::start();
     let () = redis.ask(&["CONFIG", "SET", "requirepass", "secret"]);
     let mut wrong = Node::start(LinkSettings {
-        password: Some("wrong".into()),
+        access: Access::to(&redis.url()).with_password("wrong"),
         timeout_ms: 300,
         ..settings(&redis.url())
     });
-    let mut right = Node::start(LinkSettings { password: Some("secret".into()), ..settings(&redis.url()) });
+    let mut right = Node::start(LinkSettings {
+        access: Access::to(&redis.url()).with_password("secret"),
+        ..settings(&redis.url())
+    });
     right.joined().await;
     wrong.link.send(append(1), 1);
     let refused = wrong.next().await;

@@ -53,11 +53,17 @@ pub struct Connection {
     /// In the order of sending, which is that of the replies.
     flights: FuturesOrdered<BoxFuture<'static, (Request, RedisResult<Vec<Value>>)>>,
     sent_at: VecDeque<Instant>,
+    /// Ends when Sentinels name another master. `None` without Sentinels.
+    moved: Option<BoxFuture<'static, ()>>,
 }
 
 impl Connection {
-    pub fn new(redis: MultiplexedConnection, pushes: Arc<Pushes>) -> Self {
-        Self { redis, pushes, flights: FuturesOrdered::new(), sent_at: VecDeque::new() }
+    pub fn new(
+        redis: MultiplexedConnection,
+        pushes: Arc<Pushes>,
+        moved: Option<BoxFuture<'static, ()>>,
+    ) -> Self {
+        Self { redis, pushes, flights: FuturesOrdered::new(), sent_at: VecDeque::new(), moved }
     }
 
     /// Sends commands behind all earlier ones. They leave at the next [`Connection::poll`].
@@ -80,7 +86,10 @@ impl Connection {
             landed.push(Landed { request, roundtrip, values });
         }
         self.pushes.register(context.waker());
-        let (mail, end) = self.pushes.take();
+        let (mail, mut end) = self.pushes.take();
+        if self.moved.as_mut().is_some_and(|moved| moved.as_mut().poll(context).is_ready()) {
+            (self.moved, end) = (None, end.or(Some(End::Moved)));
+        }
         Arrivals { landed, mail, end }
     }
 }
@@ -98,6 +107,14 @@ pub fn command(partition: &str, call: &Call, sender: &Sender) -> Cmd {
     let mut command = redis::cmd("FCALL");
     command.arg(call.script().function()).arg(1).arg(partition);
     call.arguments(sender).0.iter().for_each(|argument| _ = command.arg(argument.as_slice()));
+    command
+}
+
+/// The command that waits until this many replicas have all earlier changes of the connection, and returns how many do.
+pub fn wait_command(replicas: u64, limit: Duration) -> Cmd {
+    let mut command = redis::cmd("WAIT");
+    // Zero would mean no limit.
+    command.arg(replicas).arg(limit.as_millis().max(1) as u64);
     command
 }
 

@@ -95,6 +95,8 @@ pub struct EngineCounters {
     pub overruns: Counter,
     /// Times that Redis refused the number of this node.
     pub fenced: Counter,
+    /// Calls whose changes too few replicas had in time.
+    pub unreplicated: Counter,
     /// Calls of the script that removes what a dead node held.
     pub swept: Counter,
     /// Streams that this node reported as incomplete after a failover.
@@ -134,6 +136,7 @@ impl Default for EngineCounters {
             reconnects: Counter::default(),
             overruns: Counter::default(),
             fenced: Counter::default(),
+            unreplicated: Counter::default(),
             swept: Counter::default(),
             reported_streams: Counter::default(),
             settling: Counter::default(),
@@ -173,6 +176,7 @@ impl EngineCounters {
             reconnects: self.reconnects.get(),
             overruns: self.overruns.get(),
             fenced: self.fenced.get(),
+            unreplicated: self.unreplicated.get(),
             swept: self.swept.get(),
             reported_streams: self.reported_streams.get(),
             settling: self.settling.get(),

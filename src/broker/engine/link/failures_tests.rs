@@ -2,7 +2,7 @@
 
 use super::LinkSettings;
 use super::harness_tests::{CHANNEL, Event, Node, append, numbers, read, record, set, settings};
-use super::proxy_tests::Proxy;
+use super::proxy_tests::{Proxy, Target};
 use crate::broker::engine::call::{Call, Item};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::local_redis_tests::LocalRedis;
@@ -44,7 +44,7 @@ async fn messages_are_published_once_and_in_order_although_the_connection_breaks
     const COUNT: u64 = 3_000;
     let redis = LocalRedis::start();
     drop(redis.connect());
-    let proxy = Proxy::start(redis.socket());
+    let proxy = Proxy::start(Target::Unix(redis.socket()));
     let mut node = Node::join(settings(&proxy.url())).await;
     node.follow().await;
     let (mut answered, mut joined) = (0, 0);
@@ -79,10 +79,10 @@ async fn messages_are_published_once_and_in_order_although_the_connection_breaks
 async fn a_silent_connection_is_replaced_and_its_late_calls_do_nothing() {
     let redis = LocalRedis::start();
     drop(redis.connect());
-    let proxy = Proxy::start(redis.socket());
+    let proxy = Proxy::start(Target::Unix(redis.socket()));
     let mut node = Node::join(LinkSettings { timeout_ms: 60_000, ..settings(&proxy.url()) }).await;
     node.follow().await;
-    proxy.strand();
+    proxy.stall_until(proxy.generation());
     node.link.send(append(1), 1);
     node.link.send(set("x", 1), 2);
     node.until(|event| (event == Event::Reply(2, Err(EngineError::Unavailable))).then_some(())).await;
@@ -90,7 +90,9 @@ async fn a_silent_connection_is_replaced_and_its_late_calls_do_nothing() {
     assert!(node.joined().await.2, "no other node has declared it dead");
     node.until(|event| matches!(event, Event::Reply(1, Ok(_))).then_some(())).await;
     proxy.resume();
-    proxy.until_open(1).await;
+    while proxy.connections() != 1 {
+        tokio::task::yield_now().await;
+    }
     let snapshot = node.read().await;
     assert_eq!((numbers(&snapshot), snapshot.connections), (vec![1], 0));
 }
@@ -99,7 +101,7 @@ async fn a_silent_connection_is_replaced_and_its_late_calls_do_nothing() {
 async fn a_call_that_is_not_answered_ends_in_time() {
     let redis = LocalRedis::start();
     drop(redis.connect());
-    let proxy = Proxy::start(redis.socket());
+    let proxy = Proxy::start(Target::Unix(redis.socket()));
     let mut node = Node::join(LinkSettings { timeout_ms: 200, ..settings(&proxy.url()) }).await;
     node.follow().await;
     proxy.stall();
@@ -160,7 +162,7 @@ async fn joined_with_store(node: &mut Node) -> (u64, u64, String, bool) {
 async fn a_node_that_was_declared_dead_joins_again_under_another_number() {
     let redis = LocalRedis::start();
     drop(redis.connect());
-    let proxy = Proxy::start(redis.socket());
+    let proxy = Proxy::start(Target::Unix(redis.socket()));
     let mut paused = Node::start(LinkSettings { timeout_ms: 60_000, ..settings(&proxy.url()) });
     let (number, ..) = paused.joined().await;
     restate(&paused, number).await;

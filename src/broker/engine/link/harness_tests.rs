@@ -1,5 +1,6 @@
 //! Nodes for tests: a link with a record of what its registry would receive.
 
+use super::access::Access;
 use super::{FromEngine, LinkHandle, LinkSettings, Ticket, open};
 use crate::broker::engine::call::{
     Call, ChannelToOpen, Count, EngineConstants, Item, NodeNumber, Retention, ScriptSettings,
@@ -21,10 +22,10 @@ pub const CHANNEL: &str = "ca";
 
 pub fn settings(url: &str) -> LinkSettings {
     LinkSettings {
-        urls: vec![url.into()],
-        password: None,
+        access: Access::to(url),
         prefix: "cs:".into(),
         timeout_ms: 10_000,
+        wait_replicas: 0,
         pending_bytes: 1 << 20,
         restart_grace_ms: 1_500,
         info: "{}".into(),

@@ -3,23 +3,20 @@
 use super::super::call::{Call, NodeNumber, Sender};
 use super::super::reply::Reply;
 use super::super::scripts::{LIBRARY, LIBRARY_PREFIX};
+use super::access::{Access, Candidate};
 use super::connection::{self, Connection, answer, command, is_loaded, load_command};
 use super::handle::Shared;
 use super::liveness::{Adopted, Attempt};
+use super::problems::describe;
 use super::pushes::{PushSender, Pushes};
 use super::{LinkSettings, run};
 use crate::protocol::ids::Epoch;
+use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, Value, cmd,
-};
+use redis::{AsyncConnectionConfig, Cmd, Value, cmd};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
-
-/// How long an attempt waits for the server to accept the connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The connection that a link had before.
 #[derive(Clone, Debug)]
@@ -69,20 +66,6 @@ impl From<String> for JoinError {
     }
 }
 
-/// Where the master is. Asked at each attempt, because it may move.
-pub fn master(settings: &LinkSettings, count: u32) -> Result<ConnectionInfo, String> {
-    let url =
-        settings.urls.get(count as usize % settings.urls.len().max(1)).ok_or("no address of Redis is set")?;
-    // The error does not repeat the address, which may contain a password.
-    let info = url.as_str().into_connection_info().map_err(|_| "an address of Redis is malformed")?;
-    let mut login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    if let Some(password) = &settings.password {
-        login = login.set_password(password);
-    }
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    Ok(info.set_redis_settings(login).set_tcp_settings(tcp))
-}
-
 /// The server, as it describes itself.
 struct Server {
     run: String,
@@ -100,16 +83,14 @@ struct Talk {
 impl Joining {
     /// Joins, or fails within some seconds.
     pub async fn join(self) -> Result<Joined, JoinError> {
-        let info = master(&self.settings, self.count)?;
-        let address = info.addr().to_string();
+        let Candidate { server, master } = self.settings.access.candidate(self.count).await?;
+        let address = server.addr().to_string();
         let pushes = Pushes::new(self.settings.pending_bytes);
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_response_timeout(None)
             .set_push_sender(PushSender(pushes.clone()));
-        let client = Client::open(info).map_err(|error| error.to_string())?;
-        let redis = client.get_multiplexed_async_connection_with_config(&config).await;
-        let redis = redis.map_err(|error| format!("{address}: {error}"))?;
+        let redis = self.settings.access.connect(server, &config).await;
+        let redis = redis.map_err(|error| format!("{address}: {}", describe(&error)))?;
         let mut talk = Talk { redis, partition: self.settings.partition(), sender: self.sender() };
         let server = talk.check().await.map_err(|text| format!("{address}: {text}"))?;
         talk.end_former(self.former.as_ref(), &server).await?;
@@ -117,8 +98,10 @@ impl Joining {
         let adopted = talk.adopt(&self, &server).await?;
         self.report(&mut talk, &adopted).await?;
         self.enlist(&mut talk, &adopted).await?;
+        let settings = self.settings.clone();
+        let moved = master.map(|master| Access::until_moved(settings, master).boxed());
         Ok(Joined {
-            connection: Connection::new(talk.redis, pushes),
+            connection: Connection::new(talk.redis, pushes, moved),
             adopted,
             attempt: self.attempt,
             former: Former { run: server.run, client: server.client },
@@ -166,7 +149,7 @@ impl Talk {
     /// Runs commands. The errors of single ones are values.
     async fn send(&mut self, commands: Vec<Cmd>) -> Result<Vec<Value>, String> {
         let values = timeout(run::UNANSWERED_LIMIT, connection::run(&mut self.redis, commands)).await;
-        values.map_err(|_| "Redis does not answer")?.map_err(|error| error.to_string())
+        values.map_err(|_| "Redis does not answer")?.map_err(|error| describe(&error))
     }
 
     /// Runs commands. An error of one of them is an error of all.
@@ -317,12 +300,5 @@ mod tests {
         assert_eq!(valkey("8.0.1"), Ok(("r".into(), "Valkey 8.0.1".into())));
         assert!(valkey("7.1.0").is_err());
         assert!(read_info("redis_version:7.0.0\r\n").is_err());
-    }
-
-    #[test]
-    fn errors_contain_no_password() {
-        let settings = super::super::harness_tests::settings("redis://:se=cret@[bad");
-        assert!(!master(&settings, 0).unwrap_err().contains("cret"));
-        assert!(!format!("{settings:?}").contains("cret"));
     }
 }

@@ -6,12 +6,14 @@
 //! The crate's `ConnectionManager` is not used: it sends waiting calls before the server was checked, and does not record
 //! subscriptions of sharded channels.
 
+pub mod access;
 pub mod batch;
 mod connection;
 pub mod counters;
 mod handle;
 mod join;
 pub mod liveness;
+pub mod problems;
 mod pushes;
 mod run;
 pub mod seen;
@@ -25,8 +27,8 @@ use super::call::{EngineConstants, NodeNumber};
 use super::error::EngineError;
 use super::reply::Reply;
 use crate::protocol::ids::Stamp;
+use access::Access;
 use actix::Message;
-use std::fmt;
 
 /// Identifies a call of the registry; it may be any number.
 pub type Ticket = u64;
@@ -64,15 +66,15 @@ pub enum FromEngine {
 }
 
 /// The settings of a link.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LinkSettings {
-    /// Addresses of Redis, `redis://` or `redis+unix://`, tried in turn until one is a master. They contain no password.
-    pub urls: Vec<String>,
-    pub password: Option<String>,
+    pub access: Access,
     /// What all keys begin with.
     pub prefix: String,
     /// The time in which a call gets its reply or an error, in ms.
     pub timeout_ms: u64,
+    /// The replicas that must have a message or another change before it is answered.
+    pub wait_replicas: usize,
     /// The maximum of unanswered calls, and of unread mail, each in bytes.
     pub pending_bytes: usize,
     /// How long the members of this node stay after it has stopped, in ms.
@@ -86,20 +88,6 @@ impl LinkSettings {
     /// What all keys of the partition begin with. There is one partition.
     pub fn partition(&self) -> String {
         format!("{}{{0}}:", self.prefix)
-    }
-}
-
-impl fmt::Debug for LinkSettings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let password = self.password.as_ref().map(|_| "…");
-        formatter
-            .debug_struct("LinkSettings")
-            .field("password", &password)
-            .field("prefix", &self.prefix)
-            .field("timeout_ms", &self.timeout_ms)
-            .field("pending_bytes", &self.pending_bytes)
-            .field("constants", &self.constants)
-            .finish_non_exhaustive()
     }
 }
 
@@ -119,4 +107,6 @@ mod harness_tests;
 #[cfg(test)]
 mod liveness_tests;
 #[cfg(test)]
+#[expect(dead_code, reason = "the tests of the whole server use the rest")]
+#[path = "../../../../tests/support/proxy.rs"]
 mod proxy_tests;

@@ -31,6 +31,8 @@ pub enum End {
     Overrun,
     /// Redis has cancelled the subscription of the mailbox.
     Unsubscribed,
+    /// Sentinels name another master.
+    Moved,
 }
 
 impl Pushes {

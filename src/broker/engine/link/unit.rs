@@ -114,6 +114,19 @@ pub fn is_reading(call: &Call) -> bool {
     )
 }
 
+/// Whether only Redis has what the call changes. Nodes state everything else again after a failover.
+pub fn must_replicate(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Append { .. }
+            | Call::Change { .. }
+            | Call::Configure { .. }
+            | Call::SetUser { .. }
+            | Call::SetBlock { .. }
+            | Call::Unblock { .. }
+    )
+}
+
 /// The number of answers in the reply.
 fn items(call: &Call) -> usize {
     match call {
@@ -205,6 +218,12 @@ impl<O> Unit<O> {
     pub fn fail(self, error: &EngineError, outcomes: &mut Vec<Outcome<O>>) {
         let owners = self.parts.into_iter().filter_map(|part| part.owner);
         outcomes.extend(owners.map(|owner| (owner, Err(error.clone()))));
+    }
+
+    /// Ends the call, which Redis has run, although too few replicas have what it changed: a failover may undo it.
+    pub fn lacks_replicas(self, reply: &Reply, seen: &Seen, outcomes: &mut Vec<Outcome<O>>) {
+        self.note(reply, seen);
+        self.fail(&EngineError::Timeout { was_sent: true }, outcomes);
     }
 
     /// Ends the call with its reply, and notes the stamps in it.

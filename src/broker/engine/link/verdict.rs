@@ -35,6 +35,8 @@ pub enum Loss {
     Silent,
     Overrun,
     Unsubscribed,
+    /// Sentinels name another master.
+    Moved,
     /// Redis is a replica, loads its data, or has lost its master.
     NotReady,
     /// Redis does not know the number of this node.

@@ -1,8 +1,8 @@
 //! Connections and their subscriptions.
 
-use super::moving::{ComingConnection, FIND_LIMIT};
+use super::moving::FIND_LIMIT;
 use super::users::VersionedRecord;
-use super::{ClusterRequest, HeldStreams};
+use super::{ClusterRequest, ComingConnection, HeldStreams};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::row::Ownership;

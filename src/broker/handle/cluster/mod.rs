@@ -18,6 +18,7 @@ use crate::http_error::Refusal;
 use actix::Addr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 /// A request of this node, and the way to Redis.
 #[derive(Clone, Copy)]
@@ -39,6 +40,21 @@ impl Drop for HeldStreams {
     }
 }
 
+/// A connection that a request creates or brings. The request is over when this is dropped, also if its client has hung up.
+pub(super) struct ComingConnection {
+    registry: Addr<Registry>,
+    conn_id: Uuid,
+    request: Uuid,
+}
+
+impl Drop for ComingConnection {
+    fn drop(&mut self) {
+        let (conn_id, request) = (self.conn_id, self.request);
+        let end = move |registry: &mut Registry, _: &mut _| registry.end_coming(conn_id, request);
+        self.registry.do_send(Ask(end));
+    }
+}
+
 impl BrokerHandle {
     /// The way to Redis, if Redis decides.
     pub(super) fn cluster(&self) -> Option<ClusterRequest<'_>> {
@@ -54,6 +70,10 @@ impl ClusterRequest<'_> {
         self.broker.ask(move |registry, _| registry.hold_streams(&keys, waiter)).await?;
         self.wait(current).await?;
         Ok(held)
+    }
+
+    fn coming(&self, conn_id: Uuid, request: Uuid) -> ComingConnection {
+        ComingConnection { registry: self.broker.actors.registry.clone(), conn_id, request }
     }
 
     /// Waits until Redis knows the members that this node has now.

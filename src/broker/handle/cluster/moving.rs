@@ -1,18 +1,15 @@
 //! Connections that another node owns: they come to this node when a session attaches here, and their owner does what
 //! requests need.
 
-use super::ClusterRequest;
+use super::{ClusterRequest, ComingConnection};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::row::{ConnectionRow, OwnerMark, Ownership};
-use crate::broker::registry::Registry;
 use crate::broker::registry::cluster::peers::{Answer, MovedConnection, Question};
 use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
-use crate::broker::registry::messages::Ask;
 use crate::http_error::Refusal;
 use crate::protocol::time::Timestamp;
-use actix::Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -136,8 +133,8 @@ impl ClusterRequest<'_> {
         conn_id: Uuid,
         until: Instant,
     ) -> Result<Result<ComingConnection, OtherRequest>, Refusal> {
-        let (registry, request) = (self.broker.actors.registry.clone(), Uuid::new_v4());
-        let coming = ComingConnection { registry, conn_id, request };
+        let request = Uuid::new_v4();
+        let coming = self.coming(conn_id, request);
         match self.broker.ask(move |registry, _| registry.begin_coming(conn_id, request)).await? {
             Some(ended) => {
                 let _ = timeout_at(until, ended).await;
@@ -187,21 +184,6 @@ impl ClusterRequest<'_> {
 
 pub(super) fn malformed_row() -> EngineError {
     EngineError::Refused("the row of a connection is malformed".into())
-}
-
-/// A connection that a request creates or brings. The request is over when this is dropped, also if its client has hung up.
-pub(super) struct ComingConnection {
-    registry: Addr<Registry>,
-    conn_id: Uuid,
-    request: Uuid,
-}
-
-impl Drop for ComingConnection {
-    fn drop(&mut self) {
-        let (conn_id, request) = (self.conn_id, self.request);
-        let end = move |registry: &mut Registry, _: &mut _| registry.end_coming(conn_id, request);
-        self.registry.do_send(Ask(end));
-    }
 }
 
 /// Another request has created or brought a connection, or has failed to.

@@ -148,7 +148,10 @@ impl Cluster {
         let known = followed.offset();
         let is_known = match has_place {
             true => change.position.offset <= known,
-            false => change.position.offset < known || change.numbers < followed.version,
+            false => {
+                let is_counted = change.numbers == followed.version && Record::is_of_numbers(change.record);
+                change.position.offset < known || change.numbers < followed.version || is_counted
+            }
         };
         if is_same_epoch && is_known {
             return;

@@ -165,13 +165,14 @@ impl FollowedStreams {
         keys
     }
 
-    /// Forgets the streams that no member and no request has needed for a while. Returns those that were followed.
+    /// Forgets the streams that no member and no request has needed for a while. Returns those that Redis may still send to
+    /// this node, also if the connection broke since they were followed.
     pub fn forget_idle(&mut self, now: u64) -> Vec<Arc<str>> {
         let mut forgotten = Vec::new();
         self.streams.retain(|key, followed| {
             let is_idle = followed.idle_since.is_some_and(|since| since + LINGER_MS <= now);
             let is_idle = is_idle && followed.phase != FollowPhase::Loading;
-            if is_idle && followed.phase == FollowPhase::Current {
+            if is_idle && (followed.phase == FollowPhase::Current || followed.position.is_some()) {
                 forgotten.push(key.clone());
             }
             !is_idle
@@ -235,5 +236,18 @@ mod tests {
         assert!(streams.forget_idle(99 + LINGER_MS).is_empty());
         assert_eq!(streams.forget_idle(100 + LINGER_MS).len(), 1);
         assert!(streams.get_mut("ca").is_none());
+    }
+
+    #[test]
+    fn a_stream_that_was_followed_before_the_connection_broke_is_returned() {
+        let mut streams = FollowedStreams::default();
+        let (keys, _) = hold(&mut streams, &["ca", "cb"]);
+        assert_eq!(keys, ["ca", "cb"]);
+        streams.get_mut("ca").unwrap().position = Some(Position { epoch: Epoch::new(1), offset: 5 });
+        streams.loaded("ca", &Ok(true));
+        streams.loaded("cb", &Ok(false));
+        streams.release(&["ca".into(), "cb".into()], 0);
+        streams.lost(&EngineError::Unavailable);
+        assert_eq!(streams.forget_idle(LINGER_MS), [Arc::from("ca")], "the other one does not exist");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::applying::HeldChange;
 use super::followed::FollowPhase;
+use super::user_record::UserRecord;
 use super::{Awaited, Cluster, Ticket, ToLink, Waiter, channel_key};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
@@ -12,8 +13,9 @@ use crate::broker::registry::state::{Effect, RegistryState};
 use crate::protocol::ids::Offset;
 use std::sync::Arc;
 
-/// The most bytes of a log in one reply.
-const MAX_READ_BYTES: u32 = 1 << 20;
+/// The most bytes of a log in one reply, apart from its last entry. Redis has the replies to a whole pipeline in memory, and
+/// closes the connection if they exceed its output buffer, of 32 MiB by default.
+const MAX_READ_BYTES: u32 = 64 << 10;
 
 /// The streams that are loaded again, after the connection to Redis broke. All are applied together in the order of their
 /// stamps, so that a cursor of a client never passes a frame that it does not have.
@@ -74,6 +76,7 @@ impl Cluster {
 
     /// Stops following streams that have had no members for a while.
     pub fn forget_idle(&mut self, state: &mut RegistryState, now: u64, effects: &mut Vec<Effect>) {
+        self.remove_again();
         let keys = self.streams.forget_idle(now);
         if keys.is_empty() {
             return;
@@ -86,15 +89,17 @@ impl Cluster {
             }
         }
         let streams = keys.iter().map(ToString::to_string).collect();
-        self.outbox.push(ToLink::Call(Call::Unfollow { streams }, None));
+        self.remove(Call::Unfollow { streams });
     }
 
     /// The connection to Redis broke. Nothing is answered until the node has joined again.
     pub fn lost(&mut self) {
         self.is_joined = false;
         for (_, awaited) in std::mem::take(&mut self.awaited) {
-            if let Awaited::Rows(keys) = awaited {
-                keys.into_iter().for_each(|key| self.rows.mark(key));
+            match awaited {
+                Awaited::Rows(keys) => keys.into_iter().for_each(|key| self.rows.mark(key)),
+                Awaited::Removal(call) => self.lost_removals.push(call),
+                _ => {}
             }
         }
         self.marks.lost();
@@ -131,7 +136,12 @@ impl Cluster {
         }
         self.reloading = Some(Reloading { left: keys.len(), ..Reloading::default() });
         for key in keys {
+            let user = key.strip_prefix('u').map(str::to_owned);
             self.follow_on(key);
+            if let Some(user) = user {
+                // Changes of the record since the last one that has arrived here are no entries of the stream.
+                self.call(Call::ReadUser { user: user.clone() }, Awaited::User(user));
+            }
         }
         state.each_counted_pair(|pair| self.counts.mark(pair));
         self.restating = Some(self.counts.needed());
@@ -155,8 +165,10 @@ impl Cluster {
     ) {
         match self.awaited.remove(&ticket) {
             Some(Awaited::Claim(key)) => self.claimed(key, reply, state, effects),
+            Some(Awaited::User(name)) => user_arrived(&name, reply, state),
             Some(Awaited::Blocks) => self.blocks_arrived(reply, state, now),
             Some(Awaited::Rows(keys)) => self.rows_stored(ticket, keys, reply.is_ok()),
+            Some(Awaited::Removal(call)) => self.removed(call, &reply),
             Some(Awaited::Set) => self.counts.replied(reply.map(|_| ())),
             Some(Awaited::Load(key)) => {
                 let loaded = match self.read_part(&key, reply, Awaited::Load) {
@@ -254,5 +266,15 @@ impl Cluster {
         let (with_history, with_members, max_bytes) = (false, false, MAX_READ_BYTES);
         let call = Call::Read { stream: key.to_string(), after, with_history, with_members, max_bytes };
         self.call(call, awaited(key));
+    }
+}
+
+/// The record of a user has arrived. If it has not, the node joins again, or a later one arrives.
+fn user_arrived(name: &str, reply: Result<Reply, EngineError>, state: &mut RegistryState) {
+    let Ok(reply) = reply else { return };
+    let Some([version, record]) = reply.list() else { return };
+    match (version.number(), record.bytes().and_then(UserRecord::read)) {
+        (Some(version), Some(record)) => state.install_user(name, version, record),
+        _ => log::warn!("the stored record of user {name:?} cannot be read"),
     }
 }

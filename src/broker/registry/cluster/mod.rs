@@ -14,6 +14,7 @@ mod loading;
 mod marks;
 mod moving;
 pub mod peers;
+mod removals;
 pub mod rows;
 pub mod shared_blocks;
 pub mod user_record;
@@ -52,12 +53,16 @@ enum Awaited {
     /// The contents of a stream after the connection to Redis broke.
     Reload(Arc<str>),
     Set,
+    /// The record of a user.
+    User(String),
     /// A part of the blocks of users.
     Blocks,
     /// Rows were stored.
     Rows(Vec<ConnKey>),
     /// The row of a connection, under another number of this node.
     Claim(ConnKey),
+    /// Something that this node no longer has.
+    Removal(Call),
 }
 
 /// What the registry sends to the link, in order.
@@ -79,6 +84,8 @@ pub struct Cluster {
     /// What other nodes have sent.
     posts: Vec<Vec<u8>>,
     awaited: FxHashMap<Ticket, Awaited>,
+    /// Calls that may not have run, because the connection to Redis broke.
+    lost_removals: Vec<Call>,
     last_ticket: Ticket,
     is_joined: bool,
     /// The node stops, and has stored its rows.
@@ -287,7 +294,9 @@ impl Cluster {
 
     /// Stores the rows that must be stored now.
     fn store_rows(&mut self, state: &RegistryState) {
-        self.outbox.extend(self.rows.take_ended().map(|call| ToLink::Call(call, None)));
+        if let Some(call) = self.rows.take_ended() {
+            self.remove(call);
+        }
         for (keys, call) in self.rows.take_updates(state) {
             self.call(call, Awaited::Rows(keys));
             self.marks.rows_sent(self.last_ticket);

@@ -1,6 +1,6 @@
 //! What answers of Redis do to the queue.
 
-use super::super::unit::{Unit, is_reading};
+use super::super::unit::{Unit, is_reading, must_replicate};
 use super::super::verdict::{Failure, Loss, Need, Verdict};
 use super::{Answered, Batch};
 use crate::broker::engine::call::Call;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const SETTLING_DELAY: Duration = Duration::from_millis(50);
 
 impl<O> Batch<O> {
-    /// Redis has answered the pipeline, after this time.
+    /// Redis has answered the pipeline, after this time. If it was to wait for replicas, their number is the last answer.
     pub fn answered(
         &mut self,
         answers: Vec<Result<Reply, Failure>>,
@@ -22,6 +22,7 @@ impl<O> Batch<O> {
         now: Instant,
     ) -> Answered<O> {
         let (mut outcomes, mut needs, mut repeated) = (Vec::new(), None, Vec::new());
+        let is_replicated = self.is_replicated(answers.get(self.sent.len()));
         let mut answers = answers.into_iter();
         for unit in std::mem::take(&mut self.sent) {
             let Some(answer) = answers.next() else {
@@ -35,7 +36,13 @@ impl<O> Batch<O> {
                     if is_accepted {
                         self.settled(now);
                     }
-                    finish(unit, result, &self.seen, &mut outcomes);
+                    match result {
+                        Ok(reply) if !is_replicated && must_replicate(&unit.call) => {
+                            self.counters.unreplicated.add(1);
+                            unit.lacks_replicas(&reply, &self.seen, &mut outcomes);
+                        }
+                        result => finish(unit, result, &self.seen, &mut outcomes),
+                    }
                     needs = needs.max(
                         (is_accepted && !repeated.is_empty()).then_some(Need::Connection(Loss::Disordered)),
                     );
@@ -50,6 +57,14 @@ impl<O> Batch<O> {
         }
         repeated.into_iter().rev().for_each(|unit| self.queue.push_front(unit));
         Answered { outcomes, needs }
+    }
+
+    /// Whether as many replicas as required have the changes. Without an answer, none was required.
+    fn is_replicated(&self, answer: Option<&Result<Reply, Failure>>) -> bool {
+        answer.is_none_or(|answer| {
+            let count = answer.as_ref().ok().and_then(Reply::number);
+            count.is_some_and(|count| count >= self.wait_replicas)
+        })
     }
 
     /// Redis has answered the oldest call outside of pipelines, after this time.

@@ -275,3 +275,27 @@ fn deadlines_end_the_waiting_and_remove_what_was_not_sent() {
     assert_eq!(batch.close(), [(3, timeout(true))]);
     assert!(batch.is_idle());
 }
+
+#[test]
+fn a_change_that_too_few_replicas_have_is_uncertain() {
+    let (batch, seen, counters) = batch();
+    let mut batch = batch.waiting_for_replicas(2);
+    let (now, longest) = (Instant::now(), Duration::from_secs(1));
+    settle(&mut batch, now);
+    assert_eq!(batch.replicas_to_wait_for(longest, now), None, "nodes state counts again");
+    for (replicas, is_kept) in
+        [(Ok(Reply::Number(2)), true), (Ok(Reply::Number(1)), false), (failure("ERR"), false)]
+    {
+        batch.push(set(), 1, None, now);
+        batch.push(append([7]), 2, None, now);
+        assert_eq!(batch.next_pipeline(now).len(), 2);
+        assert_eq!(batch.replicas_to_wait_for(longest, now), Some((2, longest)));
+        let late = now + TIMEOUT - TRIP;
+        assert_eq!(batch.replicas_to_wait_for(longest, late), Some((2, TRIP)));
+        let outcomes = batch.answered(vec![ok(&set()), ok(&append([7])), replicas], TRIP, now).outcomes;
+        let uncertain = Err(EngineError::Timeout { was_sent: true });
+        let expected = if is_kept { Ok(Reply::Bytes(answer_of(7))) } else { uncertain };
+        assert_eq!(outcomes, [(1, Ok(Reply::Status("OK".into()))), (2, expected)]);
+    }
+    assert_eq!((seen.greatest(), counters.unreplicated.get()), (Stamp(7), 2));
+}

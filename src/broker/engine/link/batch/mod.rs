@@ -12,7 +12,7 @@ mod life_tests;
 use super::Outcome;
 use super::counters::EngineCounters;
 use super::seen::Seen;
-use super::unit::{Charge, Unit, is_reading};
+use super::unit::{Charge, Unit, is_reading, must_replicate};
 use super::verdict::Need;
 use crate::broker::engine::call::Call;
 use crate::broker::engine::error::EngineError;
@@ -52,6 +52,8 @@ pub struct Batch<O> {
     settling_since: Option<Instant>,
     /// How long changes may wait until the link connects again.
     settling_limit: Duration,
+    /// The replicas that must have a change before it is answered.
+    wait_replicas: u64,
     seen: Arc<Seen>,
     counters: Arc<EngineCounters>,
 }
@@ -77,9 +79,15 @@ impl<O> Batch<O> {
             held_until: None,
             settling_since: None,
             settling_limit,
+            wait_replicas: 0,
             seen,
             counters,
         }
+    }
+
+    /// Changes that only Redis has are answered when this many replicas have them.
+    pub fn waiting_for_replicas(self, count: usize) -> Self {
+        Self { wait_replicas: count as u64, ..self }
     }
 
     /// Adds a call behind all earlier ones. A call that reads is not behind those that are sent already.
@@ -176,6 +184,15 @@ impl<O> Batch<O> {
         {
             unit.absorb(next);
         }
+    }
+
+    /// The replicas for which Redis must wait behind the pipeline that was just taken, and how long, at most for `longest`.
+    /// `None` if it need not wait.
+    pub fn replicas_to_wait_for(&self, longest: Duration, now: Instant) -> Option<(u64, Duration)> {
+        let mut changes = self.sent.iter().filter(|unit| must_replicate(&unit.call));
+        let first = changes.next().filter(|_| self.wait_replicas > 0)?;
+        let left = first.deadline().map_or(longest, |deadline| deadline.saturating_duration_since(now));
+        Some((self.wait_replicas, left.min(longest)))
     }
 
     /// The next call outside of pipelines.

@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 /// A request that is unanswered for so long shows that the connection or the server is dead.
 pub(super) const UNANSWERED_LIMIT: Duration = Duration::from_secs(2);
+/// While Redis waits for replicas it answers nothing else on the connection, so that it must not wait for longer than this.
+const REPLICAS_LIMIT: Duration = Duration::from_secs(1);
 /// Nodes that do not report are dead after `dead_ms` and one beat; changes that wait for longer by so much show that this
 /// node itself may have to report.
 const SETTLING_SLACK: Duration = Duration::from_secs(3);
@@ -89,7 +91,8 @@ impl Link {
         let timeout = Duration::from_millis(settings.timeout_ms);
         let settling_limit = SETTLING_SLACK + 2 * Duration::from_millis(settings.constants.dead_ms);
         Self {
-            batch: Batch::new(timeout, settling_limit, shared.seen.clone(), shared.counters.clone()),
+            batch: Batch::new(timeout, settling_limit, shared.seen.clone(), shared.counters.clone())
+                .waiting_for_replicas(settings.wait_replicas),
             liveness: Liveness::new(Duration::from_millis(settings.constants.beat_ms), now),
             info: settings.info.clone(),
             is_info_sent: false,

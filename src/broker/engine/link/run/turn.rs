@@ -1,7 +1,9 @@
 //! What the task of the link does in a turn.
 
 use super::super::batch::Answered;
-use super::super::connection::{Arrivals, Landed, Request, answer, command, is_loaded, load_command};
+use super::super::connection::{
+    Arrivals, Landed, Request, answer, command, is_loaded, load_command, wait_command,
+};
 use super::super::handle::{Owner, ToLink};
 use super::super::join::{JoinError, Joined, Joining};
 use super::super::liveness::{Beaten, Chore};
@@ -9,7 +11,7 @@ use super::super::pushes::End;
 use super::super::unit::Unit;
 use super::super::verdict::{Loss, Need};
 use super::super::{FromEngine, Outcome};
-use super::{Leaving, Link, News, State, UNANSWERED_LIMIT};
+use super::{Leaving, Link, News, REPLICAS_LIMIT, State, UNANSWERED_LIMIT};
 use crate::broker::engine::call::{Call, Sender};
 use crate::broker::engine::error::EngineError;
 use crate::protocol::ids::Epoch;
@@ -53,6 +55,7 @@ impl Link {
             End::Closed => Loss::Closed,
             End::Overrun => Loss::Overrun,
             End::Unsubscribed => Loss::Unsubscribed,
+            End::Moved => Loss::Moved,
         });
         for landed in arrivals.landed {
             let Answered { outcomes, needs } = self.take_landed(landed, now);
@@ -263,7 +266,11 @@ impl Link {
         while let Some(unit) = self.batch.next_urgent() {
             connection.send(Request::Urgent, vec![command(unit)], now);
         }
-        let pipeline: Vec<_> = self.batch.next_pipeline(now).iter().map(command).collect();
+        let mut pipeline: Vec<_> = self.batch.next_pipeline(now).iter().map(command).collect();
+        // A beat may be behind it.
+        let longest = REPLICAS_LIMIT.min(Duration::from_millis(settings.beat_ms));
+        let waiting = self.batch.replicas_to_wait_for(longest, now).filter(|_| !pipeline.is_empty());
+        pipeline.extend(waiting.map(|(replicas, limit)| wait_command(replicas, limit)));
         if !pipeline.is_empty() {
             connection.send(Request::Pipeline, pipeline, now);
         }
@@ -282,6 +289,7 @@ fn describe(loss: Loss) -> &'static str {
         Loss::Silent => "a call was not answered",
         Loss::Overrun => "mail arrives faster than this node handles it",
         Loss::Unsubscribed => "the mailbox was unsubscribed",
+        Loss::Moved => "Sentinels name another master",
         Loss::NotReady => "the server is not a master that accepts calls",
         Loss::Fenced => "other nodes have declared this one dead, or the server has lost its data",
         Loss::Unsettled => "changes wait for too long until all nodes have reported what they have seen",

@@ -1,0 +1,96 @@
+//! Calls that remove from Redis what this node no longer has. One that is lost with the connection is sent again: Redis would
+//! keep what it removes until the node ends. Pure.
+
+use super::{Awaited, Cluster};
+use crate::broker::engine::call::Call;
+use crate::broker::engine::error::EngineError;
+use crate::broker::engine::reply::Reply;
+
+impl Cluster {
+    /// Sends a call that removes something. It may run twice.
+    pub(super) fn remove(&mut self, call: Call) {
+        self.call(call.clone(), Awaited::Removal(call));
+    }
+
+    /// A call that removes something was answered.
+    pub(super) fn removed(&mut self, call: Call, reply: &Result<Reply, EngineError>) {
+        if let Err(EngineError::Unavailable | EngineError::Timeout { .. }) = reply {
+            self.lost_removals.push(call);
+        }
+    }
+
+    /// Sends the calls again that were lost.
+    pub(super) fn remove_again(&mut self) {
+        if !self.is_joined {
+            return;
+        }
+        for call in std::mem::take(&mut self.lost_removals) {
+            match call {
+                Call::Unfollow { mut streams } => {
+                    // Some may be followed again.
+                    streams.retain(|key| self.streams.get_mut(key).is_none());
+                    if !streams.is_empty() {
+                        self.remove(Call::Unfollow { streams });
+                    }
+                }
+                call => self.remove(call),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ticket, ToLink};
+    use super::*;
+    use crate::broker::registry::state::{ConnectionTimes, RegistryState};
+    use crate::broker::stamps::Stamps;
+    use std::sync::Arc;
+
+    fn unfollow(streams: &[&str]) -> Call {
+        Call::Unfollow { streams: streams.iter().map(|key| (*key).to_owned()).collect() }
+    }
+
+    /// The calls that remove something, with their tickets, as texts.
+    fn sent(cluster: &mut Cluster) -> Vec<(String, Ticket)> {
+        let removals = cluster.take_outbox().into_iter().filter_map(|to_link| match to_link {
+            ToLink::Call(call @ (Call::Unfollow { .. } | Call::End { .. }), Some(ticket)) => {
+                Some((format!("{call:?}"), ticket))
+            }
+            _ => None,
+        });
+        removals.collect()
+    }
+
+    #[test]
+    fn a_lost_removal_is_sent_again_unless_it_is_no_longer_true() {
+        let long = 3_600_000;
+        let times = ConnectionTimes { idle: long, part: long, reconnect_delay: 0, grace: 0, user_idle: long };
+        let mut state = RegistryState::new(times).with_stamps(Arc::new(Stamps::following()));
+        let mut cluster = Cluster::default();
+        cluster.joined(1, 1, true, &mut state, 0, &mut Vec::new());
+        let end = Call::End { rows: vec![("id".into(), 7)] };
+        cluster.remove(unfollow(&["ca", "cb"]));
+        cluster.remove(end.clone());
+        let first = sent(&mut cluster);
+        assert_eq!(first.len(), 2);
+        // One fails before the connection is known to be lost, the other one is not answered.
+        let failed = Err(EngineError::Unavailable);
+        cluster.replied(first[1].1, failed, &mut state, 0, &mut Vec::new());
+        cluster.lost();
+        cluster.remove_again();
+        assert_eq!(sent(&mut cluster), [], "there is no connection");
+        cluster.joined(1, 1, true, &mut state, 0, &mut Vec::new());
+        cluster.streams.count_members("ca", 1, 0);
+        cluster.remove_again();
+        let again = sent(&mut cluster);
+        let mut texts: Vec<_> = again.iter().map(|(text, _)| text.clone()).collect();
+        texts.sort();
+        assert_eq!(texts, [format!("{end:?}"), format!("{:?}", unfollow(&["cb"]))]);
+        for (_, ticket) in again {
+            cluster.replied(ticket, Ok(Reply::Number(1)), &mut state, 0, &mut Vec::new());
+        }
+        cluster.remove_again();
+        assert_eq!(sent(&mut cluster), []);
+    }
+}
