@@ -18,9 +18,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
-/// Nothing that was published earlier than this before the death comes again: six beats, of which a busy machine may delay
+/// Nothing that was published earlier than this before the death comes again: ten beats, of which a busy machine may delay
 /// some.
-const AGAIN: Duration = Duration::from_millis(1_800);
+const AGAIN: Duration = Duration::from_secs(3);
 /// How long the load lasts before the death, when a client lags: much longer than that.
 const LOAD: Duration = Duration::from_secs(5);
 /// A client that does not read soon fills its socket with messages of so many bytes.
@@ -48,7 +48,7 @@ impl Load {
                 let number = times.borrow().len();
                 backend.publish_text(channel, &format!("{number} {padding}")).await;
                 times.borrow_mut().push(Instant::now());
-                actix_rt::time::sleep(Duration::from_millis(5)).await;
+                actix_rt::time::sleep(Duration::from_millis(20)).await;
             }
             backend.publish_text(channel, END).await;
         });

@@ -1,5 +1,5 @@
-//! Nodes that are restarted one after the other. Their clients return to other nodes: no user parts, and no client loses a
-//! message or receives one twice.
+//! Nodes that are restarted one after the other. Their clients return to other nodes: no user parts, no client loses a message,
+//! and sessions that are kept open receive none twice.
 
 use super::witness::{END, Witness};
 use super::{Flow, start_node_with, until_members};
@@ -82,6 +82,23 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Nothing is missing. A client whose poll was answered while its node stopped may receive this answer again.
+    fn check_texts(&self, published: &[String]) {
+        let texts = &self.witness.texts;
+        if self.transport.is_kept_open() {
+            return assert_eq!(texts, published, "{}", self.name);
+        }
+        let mut next = 0;
+        for text in texts {
+            let place = published.iter().position(|other| other == text).expect("it was published");
+            assert!(place <= next, "{}: {:?} is missing", self.name, &published[next..place]);
+            next = next.max(place + 1);
+        }
+        assert_eq!(next, published.len(), "{}", self.name);
+    }
+}
+
 /// The members that /info names.
 fn members() -> Value {
     let mut names = KINDS.map(|kind| format!("{kind:?}"));
@@ -140,7 +157,7 @@ impl Scene {
     async fn check(self, published: &[String]) {
         for client in self.clients {
             let client = client.await.expect("it reads to the end");
-            assert_eq!(client.witness.texts, published, "{}", client.name);
+            client.check_texts(published);
             assert!(client.witness.presence.is_empty(), "{}: {:?}", client.name, client.witness.presence);
             assert!(client.returns > 0, "{} was at a node that was restarted", client.name);
         }
@@ -148,7 +165,7 @@ impl Scene {
 }
 
 #[actix_web::test]
-async fn a_rolling_restart_causes_no_event_no_loss_and_no_repetition() {
+async fn a_rolling_restart_causes_no_event_and_no_loss() {
     let mut scene = Scene::begin(3).await;
     let living = scene.living.clone();
     let flow = Flow::start_at("c", move || Backend::new(living.next()));
@@ -163,7 +180,7 @@ async fn a_rolling_restart_causes_no_event_no_loss_and_no_repetition() {
 }
 
 #[actix_web::test]
-async fn a_single_node_that_is_restarted_causes_no_event_no_loss_and_no_repetition() {
+async fn a_single_node_that_is_restarted_causes_no_event_and_no_loss() {
     let mut scene = Scene::begin(1).await;
     let backend = Backend::new(scene.living.next());
     backend.publish_text("c", "before").await;

@@ -211,6 +211,11 @@ impl Cluster {
     ) {
         // It counts here again.
         self.raised(moved.conn_id);
+        if self.reloading.is_none() {
+            // What the client has received elsewhere is older than its generation: it must not take what is subscribed from
+            // now on for something that it knows. All mail of before this stamp has arrived.
+            state.stamps.follow(Stamp(generation));
+        }
         let key = state.adopt(moved, now, effects);
         self.rows.own(key, moved.conn_id, generation, state.stamps.latest());
         self.rows.place(key, None, moved.private.received);
