@@ -48,7 +48,7 @@ impl Load {
                 let number = times.borrow().len();
                 backend.publish_text(channel, &format!("{number} {padding}")).await;
                 times.borrow_mut().push(Instant::now());
-                actix_rt::time::sleep(Duration::from_millis(20)).await;
+                actix_rt::time::sleep(Duration::from_millis(40)).await;
             }
             backend.publish_text(channel, END).await;
         });

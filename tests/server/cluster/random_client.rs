@@ -324,9 +324,8 @@ impl Client {
         assert!(!is_lost, "{:?} {}: {element}", self.kind, self.user);
     }
 
-    /// Checks what it has received against how many messages were published in each stream, and the events of users if
-    /// `presence` is set.
-    pub fn check(self, published: &BTreeMap<String, u64>, presence: bool) {
+    /// Checks what it has received against how many messages were published in each stream, and the events of users.
+    pub fn check(self, published: &BTreeMap<String, u64>) {
         for stream in ["c0", "c1", "c2", &self.user] {
             let count = published.get(stream).copied().unwrap_or(0);
             let numbers = (0..count).map(|number| number.to_string());
@@ -339,9 +338,7 @@ impl Client {
                 false => assert_eq!(texts, expected.iter().collect::<Vec<_>>(), "{:?}", self.kind),
             }
         }
-        if presence {
-            self.check_presence();
-        }
+        self.check_presence();
     }
 
     /// Old clients may receive messages again, but miss none.
