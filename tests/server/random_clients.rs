@@ -400,7 +400,8 @@ async fn publish(server: &TestServer, chance: &mut StdRng, end: Instant) -> BTre
     published
 }
 
-fn number(variable: &str) -> Option<u64> {
+/// The number in an environment variable, if it is set.
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 

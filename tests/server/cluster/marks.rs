@@ -23,7 +23,7 @@ const CHANNELS: [&str; 3] = ["a", "b", "c"];
 const AGAIN: Duration = Duration::from_secs(3);
 /// How long the load lasts before the death, when a client lags: much longer than that.
 const LOAD: Duration = Duration::from_secs(5);
-/// A client that does not read soon fills its socket with messages of so many bytes.
+/// The bytes of a message: large, so that the socket of a client that does not read is soon full.
 const LENGTH: usize = 30_000;
 const END: &str = "end";
 /// Polls that are answered one after the other.

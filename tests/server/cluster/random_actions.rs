@@ -9,6 +9,7 @@
 
 use super::random_client::{Client, Kind, Progress};
 use super::{start_node, until_members};
+use crate::random_clients::number;
 use crate::support::backend::{Backend, signature};
 use crate::support::http::{Wire, request};
 use crate::support::nodes::Nodes;
@@ -237,10 +238,6 @@ async fn state_value(at: SocketAddr) -> Value {
 async fn all(so_far: &Semaphore, count: usize) {
     let all = tokio::time::timeout(LIMIT, so_far.acquire_many(count as u32)).await;
     all.unwrap_or_else(|_| panic!("{} of {count}", so_far.available_permits())).expect("it is open").forget();
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
 #[actix_web::test]

@@ -277,7 +277,7 @@ impl Link {
     }
 }
 
-/// The longest delay after so many failures, if nodes count as dead after `dead`.
+/// The longest delay before the next attempt, after this number of failures. Nodes count as dead after `dead`.
 fn longest_delay(failures: u32, dead: Duration) -> Duration {
     let delay = FIRST_DELAY.saturating_mul(1 << failures.min(8)).min(LAST_DELAY).mul_f64(SPREAD.end);
     delay.min(dead.div_f64(PART_OF_DEAD_TIME))
