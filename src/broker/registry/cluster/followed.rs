@@ -6,7 +6,6 @@ use crate::broker::engine::error::EngineError;
 use crate::broker::engine::snapshot::StreamSnapshot;
 use crate::protocol::ids::{Epoch, Offset, Position};
 use rustc_hash::FxHashMap;
-use slab::Slab;
 use std::sync::Arc;
 
 /// The time for which a stream without members is followed, in ms, because requests about it often come together.
@@ -29,8 +28,8 @@ pub struct Followed {
     /// What has arrived of a log that needs several replies.
     pub(super) partial: Option<Box<StreamSnapshot>>,
     idle_since: Option<u64>,
-    /// The requests that wait until it is current, as keys of [`FollowedStreams::requests`].
-    waiting: Vec<usize>,
+    /// The numbers of the requests that wait until it is current.
+    waiting: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +54,9 @@ struct WaitingRequest {
 #[derive(Debug, Default)]
 pub struct FollowedStreams {
     streams: FxHashMap<Arc<str>, Followed>,
-    requests: Slab<WaitingRequest>,
+    /// The requests that wait, by number. No number is used twice: a stream may still name a request that has failed.
+    requests: FxHashMap<u64, WaitingRequest>,
+    last_request: u64,
 }
 
 impl Followed {
@@ -97,8 +98,8 @@ impl FollowedStreams {
     /// are current.
     pub fn hold(&mut self, keys: &[Arc<str>], waiter: Waiter) -> Vec<Arc<str>> {
         let mut to_load = Vec::new();
-        let request = self.requests.vacant_key();
-        let mut left = 0;
+        self.last_request += 1;
+        let (request, mut left) = (self.last_request, 0);
         for key in keys {
             let followed = self.streams.entry(key.clone()).or_default();
             followed.holds += 1;
@@ -114,7 +115,7 @@ impl FollowedStreams {
         }
         match left {
             0 => _ = waiter.send(Ok(())),
-            _ => _ = self.requests.insert(WaitingRequest { left, waiter }),
+            _ => _ = self.requests.insert(request, WaitingRequest { left, waiter }),
         }
         to_load
     }
@@ -137,11 +138,14 @@ impl FollowedStreams {
                 (Vec::new(), None, followed.position.filter(|_| result.is_err()));
         }
         for request in std::mem::take(&mut followed.waiting) {
-            let Some(waiting) = self.requests.get_mut(request) else { continue };
+            let Some(waiting) = self.requests.get_mut(&request) else { continue };
             waiting.left -= 1;
-            if waiting.left == 0 || result.is_err() {
+            if waiting.left > 0 && result.is_ok() {
+                continue;
+            }
+            if let Some(WaitingRequest { waiter, .. }) = self.requests.remove(&request) {
                 // A request that has ended no longer waits.
-                let _ = self.requests.remove(request).waiter.send(result.clone().map(|_| ()));
+                let _ = waiter.send(result.clone().map(|_| ()));
             }
         }
     }
@@ -221,6 +225,20 @@ mod tests {
         assert_eq!(hold(&mut streams, &["ca", "cb"]).0, ["ca"], "the other one is current");
         streams.lost(&EngineError::Unavailable);
         assert_eq!(streams.begin_loading_all().len(), 2);
+    }
+
+    #[test]
+    fn a_stream_that_a_failed_request_needed_does_not_count_for_a_later_request() {
+        let mut streams = FollowedStreams::default();
+        let (_, mut failed) = hold(&mut streams, &["ca", "cb"]);
+        streams.loaded("ca", &Err(EngineError::Unavailable));
+        assert_eq!(failed.try_recv(), Ok(Err(EngineError::Unavailable)));
+        let (_, mut later) = hold(&mut streams, &["cc"]);
+        streams.loaded("cb", &Ok(true));
+        assert_eq!(later.try_recv(), Err(TryRecvError::Empty));
+        streams.loaded("cc", &Ok(true));
+        assert_eq!(later.try_recv(), Ok(Ok(())));
+        assert!(streams.requests.is_empty());
     }
 
     #[test]
