@@ -92,6 +92,12 @@ impl Blocks {
         true
     }
 
+    /// Removes the entries of all users but these.
+    pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
+        self.by_user.retain(|user, _| keeps(user));
+        self.ends.retain(|(_, user)| keeps(user));
+    }
+
     /// Removes blocks that have ended, at most this many. Returns their number. Revoked tokens stay revoked.
     pub fn expire(&mut self, now: u64, at_most: usize) -> usize {
         for expired in 0..at_most {
@@ -169,6 +175,17 @@ mod tests {
             assert_eq!((installed.list(1_000), installed.ends.len()), (set.list(1_000), set.ends.len()));
             assert_eq!(installed.ends, set.ends);
         }
+    }
+
+    #[test]
+    fn entries_that_are_not_retained_leave_nothing() {
+        let mut blocks = Blocks::default();
+        for user in ["ann", "bob"] {
+            blocks.set(request(user, Some(60), None), 0, 9).unwrap();
+        }
+        blocks.retain(|user| user == "bob");
+        assert_eq!((blocks.is_blocked("ann", 0), blocks.is_blocked("bob", 0)), (false, true));
+        assert_eq!((blocks.len(), blocks.ends.len()), (1, 1));
     }
 
     #[test]

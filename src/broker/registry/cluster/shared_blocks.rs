@@ -7,6 +7,7 @@ use crate::broker::engine::reply::Reply;
 use crate::broker::registry::state::RegistryState;
 use crate::broker::requests::Block;
 use crate::protocol::time::Timestamp;
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
 /// The block of a user as Redis stores it, as JSON.
@@ -39,6 +40,8 @@ impl BlockRecord {
 /// The loading of all blocks.
 #[derive(Debug, Default)]
 pub(super) struct LoadingBlocks {
+    /// The users that have one, as far as they have arrived.
+    found: FxHashSet<String>,
     /// A block has changed meanwhile, so that they must be loaded again.
     is_stale: bool,
 }
@@ -66,13 +69,24 @@ impl Cluster {
         for pair in parts.list().unwrap_or_default().chunks(2) {
             let [user, record] = pair else { continue };
             if let (Some(user), Some(record)) = (user.text(), record.bytes()) {
+                if let Some(loading) = &mut self.loading_blocks {
+                    loading.found.insert(user.to_owned());
+                }
                 install(user, record, state, now);
             }
         }
         match cursor.text().and_then(|text| text.parse().ok()) {
             Some(cursor) if cursor > 0 => self.call(Call::Blocks { cursor }, Awaited::Blocks),
-            _ if self.loading_blocks.take().is_some_and(|loading| loading.is_stale) => self.load_blocks(),
-            _ => {}
+            _ => self.blocks_loaded(state),
+        }
+    }
+
+    /// All blocks have arrived. Those that this node has besides have ended while it was not connected.
+    fn blocks_loaded(&mut self, state: &mut RegistryState) {
+        match self.loading_blocks.take() {
+            Some(loading) if loading.is_stale => self.load_blocks(),
+            Some(loading) => state.blocks.retain(|user| loading.found.contains(user)),
+            None => {}
         }
     }
 
@@ -97,7 +111,64 @@ fn install(user: &str, record: &[u8], state: &mut RegistryState, now: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ToLink;
     use super::*;
+    use crate::broker::registry::state::ConnectionTimes;
+    use crate::broker::stamps::Stamps;
+    use std::sync::Arc;
+
+    /// A node that has these blocks, and joins. The number of its call for the blocks that Redis has.
+    fn joining(blocked: &[&str]) -> (Cluster, RegistryState, u64) {
+        let long = 3_600_000;
+        let times = ConnectionTimes { idle: long, part: long, reconnect_delay: 0, grace: 0, user_idle: long };
+        let mut state = RegistryState::new(times).with_stamps(Arc::new(Stamps::following()));
+        for user in blocked {
+            install(user, &record(), &mut state, 0);
+        }
+        let mut cluster = Cluster::default();
+        cluster.joined(1, 1, true, &mut state, 0, &mut Vec::new());
+        let ticket = asked(&mut cluster);
+        (cluster, state, ticket)
+    }
+
+    fn record() -> Vec<u8> {
+        let (until_unix, reason) = (Some(1 << 40), String::new());
+        BlockRecord { until_unix, tokens_before: None, reason }.write()
+    }
+
+    /// The number of the call that asks for blocks.
+    fn asked(cluster: &mut Cluster) -> u64 {
+        let mut calls = cluster.take_outbox().into_iter();
+        let ticket = calls.find_map(|to_link| match to_link {
+            ToLink::Call(Call::Blocks { .. }, ticket) => ticket,
+            _ => None,
+        });
+        ticket.expect("the node asks for blocks")
+    }
+
+    /// The last part of the blocks, with this user.
+    fn last_part(user: &str) -> Result<Reply, EngineError> {
+        let text = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
+        Ok(Reply::List(vec![text("0"), Reply::List(vec![text(user), Reply::Bytes(record())])]))
+    }
+
+    #[test]
+    fn a_block_that_ended_while_the_node_was_not_connected_is_forgotten() {
+        let (mut cluster, mut state, ticket) = joining(&["ann", "bob"]);
+        cluster.replied(ticket, last_part("bob"), &mut state, 0, &mut Vec::new());
+        assert_eq!((state.blocks.is_blocked("ann", 0), state.blocks.is_blocked("bob", 0)), (false, true));
+    }
+
+    #[test]
+    fn a_block_that_is_set_while_they_are_loaded_stays() {
+        let (mut cluster, mut state, ticket) = joining(&[]);
+        cluster.block_changed("eve", &record(), &mut state, 0);
+        cluster.replied(ticket, last_part("bob"), &mut state, 0, &mut Vec::new());
+        assert!(state.blocks.is_blocked("eve", 0), "they are loaded again before others are forgotten");
+        let ticket = asked(&mut cluster);
+        cluster.replied(ticket, last_part("eve"), &mut state, 0, &mut Vec::new());
+        assert_eq!((state.blocks.is_blocked("bob", 0), state.blocks.is_blocked("eve", 0)), (false, true));
+    }
 
     #[test]
     fn a_block_is_read_as_it_was_written() {
