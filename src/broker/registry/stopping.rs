@@ -60,5 +60,6 @@ impl Handler<CloseDue> for Registry {
 
     fn handle(&mut self, _: CloseDue, _: &mut Self::Context) {
         self.close_due(self.now_ms());
+        self.flush_to_link();
     }
 }

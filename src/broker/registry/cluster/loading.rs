@@ -3,7 +3,7 @@
 use super::applying::HeldChange;
 use super::followed::FollowPhase;
 use super::user_record::UserRecord;
-use super::{Awaited, Cluster, Ticket, ToLink, Waiter, channel_key};
+use super::{Awaited, Cluster, RETRY_MS, Ticket, ToLink, Waiter, channel_key};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::reply::Reply;
@@ -11,6 +11,7 @@ use crate::broker::engine::snapshot::StreamSnapshot;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::registry::state::{Effect, RegistryState};
 use crate::protocol::ids::Offset;
+use crate::telemetry::log_sums::FAILED_CALLS;
 use std::sync::Arc;
 
 /// The most bytes of a log in one reply, apart from its last entry. Redis has the replies to a whole pipeline in memory, and
@@ -25,6 +26,8 @@ pub(super) struct Reloading {
     pub(super) copies: Vec<(Arc<str>, Option<StreamSnapshot>)>,
     /// What arrived meanwhile.
     pub(super) held: Vec<HeldChange>,
+    /// The streams whose contents did not arrive.
+    failed: Vec<Arc<str>>,
 }
 
 /// What has arrived of a stream.
@@ -102,6 +105,7 @@ impl Cluster {
                 _ => {}
             }
         }
+        self.retry_at = 0;
         self.marks.lost();
         self.reloading = None;
         self.loading_blocks = None;
@@ -167,9 +171,12 @@ impl Cluster {
             Some(Awaited::Claim(key)) => self.claimed(key, reply, state, effects),
             Some(Awaited::User(name)) => user_arrived(&name, reply, state),
             Some(Awaited::Blocks) => self.blocks_arrived(reply, state, now),
-            Some(Awaited::Rows(keys)) => self.rows_stored(ticket, keys, reply.is_ok()),
+            Some(Awaited::Rows(keys)) => {
+                self.pause_after(&reply, now);
+                self.rows_stored(ticket, keys, reply.is_ok());
+            }
             Some(Awaited::Removal(call)) => self.removed(call, &reply),
-            Some(Awaited::Set) => self.counts.replied(reply.map(|_| ())),
+            Some(Awaited::Set) => self.stated(reply, now),
             Some(Awaited::Load(key)) => {
                 let loaded = match self.read_part(&key, reply, Awaited::Load) {
                     Ok(Part::More) => return,
@@ -182,28 +189,65 @@ impl Cluster {
                 };
                 self.streams.loaded(&key, &loaded);
             }
-            Some(Awaited::Reload(key)) => {
-                let copy = match self.read_part(&key, reply, Awaited::Reload) {
-                    Ok(Part::More) => return,
-                    Ok(Part::Whole(copy)) => {
-                        self.note_reload(&key, &copy);
-                        Some(*copy)
-                    }
-                    Ok(Part::Missing) => None,
-                    // Without it the node does not have what it must deliver. It asks until it is answered.
-                    Err(error) => {
-                        log::warn!("stream {:?} is loaded again: {error:?}", key.get(1..));
-                        return self.follow_on(key);
-                    }
-                };
-                if let Some(reloading) = &mut self.reloading {
-                    reloading.left -= 1;
-                    reloading.copies.push((key, copy));
-                }
-                self.end_reloading(state, now, effects);
-            }
+            Some(Awaited::Reload(key)) => self.reloaded(key, reply, state, now, effects),
             None => {}
         }
+    }
+
+    /// After a call that failed, nothing is stated for a moment.
+    fn pause_after(&mut self, reply: &Result<Reply, EngineError>, now: u64) {
+        if reply.is_err() {
+            self.retry_at = now + RETRY_MS;
+        }
+    }
+
+    /// Members were stated, or were not.
+    fn stated(&mut self, reply: Result<Reply, EngineError>, now: u64) {
+        self.pause_after(&reply, now);
+        let is_failed = reply.is_err();
+        self.counts.replied(reply.map(|_| ()));
+        if is_failed && self.restating.is_some() {
+            // What has failed is stated behind everything else.
+            self.restating = Some(self.counts.needed());
+        }
+    }
+
+    /// A part of a stream has arrived that this node has followed before.
+    fn reloaded(
+        &mut self,
+        key: Arc<str>,
+        reply: Result<Reply, EngineError>,
+        state: &mut RegistryState,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let part = self.read_part(&key, reply, Awaited::Reload);
+        if let Ok(Part::Whole(copy)) = &part {
+            self.note_reload(&key, copy);
+        }
+        let Some(reloading) = &mut self.reloading else { return };
+        match part {
+            Ok(Part::More) => return,
+            Ok(Part::Whole(copy)) => reloading.copies.push((key, Some(*copy))),
+            Ok(Part::Missing) => reloading.copies.push((key, None)),
+            // Without it the node does not have what it must deliver. It asks until it is answered.
+            Err(error) => {
+                if error != EngineError::Unavailable {
+                    let name = key.get(1..).unwrap_or_default();
+                    FAILED_CALLS.log(None, format_args!("stream {name:?} must be loaded again: {error:?}"));
+                }
+                self.retry_at = now + RETRY_MS;
+                return reloading.failed.push(key);
+            }
+        }
+        reloading.left -= 1;
+        self.end_reloading(state, now, effects);
+    }
+
+    /// Asks again for the streams whose contents did not arrive.
+    pub(super) fn load_again(&mut self) {
+        let failed = self.reloading.as_mut().map(|reloading| std::mem::take(&mut reloading.failed));
+        failed.into_iter().flatten().for_each(|key| self.follow_on(key));
     }
 
     /// Adds what has arrived of a stream to what has arrived before. A log may need several replies.

@@ -42,6 +42,9 @@ use shared_blocks::LoadingBlocks;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// How long nothing is stated after a call that failed, in ms. What a full Redis refuses must not be repeated at once.
+const RETRY_MS: u64 = 100;
+
 /// The number of a call whose reply the registry waits for.
 pub type Ticket = u64;
 
@@ -86,6 +89,8 @@ pub struct Cluster {
     awaited: FxHashMap<Ticket, Awaited>,
     /// Calls that may not have run, because the connection to Redis broke.
     lost_removals: Vec<Call>,
+    /// Nothing is stated before this time, because a call has failed.
+    retry_at: u64,
     last_ticket: Ticket,
     is_joined: bool,
     /// The node stops, and has stored its rows.
@@ -233,13 +238,14 @@ impl Cluster {
         users.into_iter().for_each(|user| self.counts.mark((None, user)));
     }
 
-    /// States what has changed, unless a call is on its way.
+    /// States what has changed, unless a call is on its way or has just failed.
     pub fn flush(&mut self, state: &RegistryState, now: u64) {
         self.counts.tick(now);
         self.end_lent(now);
-        if !self.is_joined {
+        if !self.is_joined || now < self.retry_at {
             return;
         }
+        self.load_again();
         self.store_rows(state);
         let pairs = self.counts.take();
         if pairs.is_empty() {
@@ -327,3 +333,5 @@ impl RegistryState {
 mod marks_tests;
 #[cfg(test)]
 mod nodes_tests;
+#[cfg(test)]
+mod retry_tests;
