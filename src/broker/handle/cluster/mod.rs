@@ -66,8 +66,13 @@ impl ClusterRequest<'_> {
     /// Makes streams current. A channel that does not exist is left out.
     async fn hold(&self, keys: Vec<Arc<str>>) -> Result<HeldStreams, Refusal> {
         let (waiter, current) = oneshot::channel();
-        let held = HeldStreams { registry: self.broker.actors.registry.clone(), keys: keys.clone() };
-        self.broker.ask(move |registry, _| registry.hold_streams(&keys, waiter)).await?;
+        let address = self.broker.actors.registry.clone();
+        // Only what the registry has begun to hold is released, also if the client hangs up before the answer.
+        let hold = move |registry: &mut Registry, _: &mut _| {
+            registry.hold_streams(&keys, waiter);
+            HeldStreams { registry: address, keys }
+        };
+        let held = self.broker.ask(hold).await?;
         self.wait(current).await?;
         Ok(held)
     }
