@@ -81,17 +81,19 @@ impl ClusterRequest<'_> {
         ComingConnection { registry: self.broker.actors.registry.clone(), conn_id, request }
     }
 
-    /// Waits until Redis knows the members that this node has now.
+    /// Waits until Redis knows the members that this node has now. The request has taken effect here, so that a busy registry
+    /// does not refuse it any more.
     async fn settle(&self) -> Result<(), Refusal> {
         let (waiter, settled) = oneshot::channel();
-        self.broker.ask(move |registry, _| registry.settle(waiter)).await?;
+        let settle = Ask(move |registry: &mut Registry, _: &mut _| registry.settle(waiter));
+        self.broker.actors.registry.send(settle).await.map_err(|_| Refusal::Draining)?;
         self.wait(settled).await
     }
 
-    /// Waits for the registry's word, at most as long as a call may take.
-    async fn wait(&self, word: oneshot::Receiver<Result<(), EngineError>>) -> Result<(), Refusal> {
+    /// Waits for a result of the registry, at most as long as a call may take.
+    async fn wait(&self, result: oneshot::Receiver<Result<(), EngineError>>) -> Result<(), Refusal> {
         let limit = std::time::Duration::from_millis(self.broker.settings.engine_timeout_ms);
-        match tokio::time::timeout(limit, word).await {
+        match tokio::time::timeout(limit, result).await {
             Ok(Ok(result)) => Ok(result?),
             // The registry has stopped.
             Ok(Err(_)) => Err(Refusal::Draining),
