@@ -67,12 +67,12 @@ impl HubSenders {
         }
     }
 
-    /// Tells all hubs to close their sessions.
+    /// Orders all hubs to close their sessions.
     pub fn drain(&self) {
         self.0.iter().for_each(|hub| hub.send(ToHub::Drain));
     }
 
-    /// Tells all hubs the life of the server that stamps belong to.
+    /// Sends all hubs the life of the server to which stamps belong.
     pub fn begin_life(&self, server: ServerEpoch) {
         self.0.iter().for_each(|hub| hub.send(ToHub::BeginLife(server)));
     }

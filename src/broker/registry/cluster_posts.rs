@@ -178,7 +178,7 @@ impl Registry {
         let (Some(cluster), Some(link)) = (&mut self.cluster, &self.parts.link) else { return };
         let state = &mut self.parts.state;
         if cluster.is_leaving() {
-            // The row says everything, and belongs to no node soon.
+            // Soon the row contains everything, and names no owner.
             return self.send_answer(asked, Answer::Busy);
         }
         if !cluster.release_connection(conn_id, asked, link, state, now, &mut self.effects) {
