@@ -126,10 +126,13 @@ fn nothing() -> Vec<String> {
 #[actix_web::test]
 async fn a_short_cut_is_not_noticed() {
     let scene = Scene::begin(DEAD_MS).await;
-    let losses = scene.losses(0).await;
-    assert_eq!(losses, 0);
-    let seen = disturb(scene, Proxy::stall, &[0], Duration::from_millis(200)).await;
-    assert_eq!(seen, nothing());
+    let flow = Flow::repeating(scene.both, "c");
+    scene.proxies[0].stall();
+    actix_rt::time::sleep(Duration::from_millis(200)).await;
+    scene.proxies[0].resume();
+    let published = flow.stop().await;
+    assert_eq!(scene.losses(0).await, 0);
+    assert_eq!(scene.check(&published).await, nothing());
 }
 
 #[actix_web::test]
