@@ -117,7 +117,7 @@ mod tests {
     use crate::broker::stamps::Stamps;
     use std::sync::Arc;
 
-    /// A node that has these blocks, and joins. The number of its call for the blocks that Redis has.
+    /// A node that has these blocks, and joins; and the ticket of its call for the blocks that Redis has.
     fn joining(blocked: &[&str]) -> (Cluster, RegistryState, u64) {
         let long = 3_600_000;
         let times = ConnectionTimes { idle: long, part: long, reconnect_delay: 0, grace: 0, user_idle: long };
@@ -136,7 +136,7 @@ mod tests {
         BlockRecord { until_unix, tokens_before: None, reason }.write()
     }
 
-    /// The number of the call that asks for blocks.
+    /// The ticket of the call that asks for blocks.
     fn asked(cluster: &mut Cluster) -> u64 {
         let mut calls = cluster.take_outbox().into_iter();
         let ticket = calls.find_map(|to_link| match to_link {
