@@ -8,6 +8,7 @@ use crate::broker::requests::{
     Connect, ConnectRefused, Requester, Subscribe, SubscribeRefused, Subscribed, UnknownConnection,
     Unsubscribe,
 };
+use crate::protocol::websocket::close::CloseReason;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -61,7 +62,7 @@ impl Registry {
         self.cluster.as_ref().is_some_and(|cluster| cluster.moving.has_left(conn_id))
     }
 
-    /// Takes a connection that has come from another node, whose streams are current.
+    /// Takes a connection that has come from another node, whose streams are current. That of a blocked user ends.
     pub fn adopt(&mut self, moved: &MovedConnection, generation: u64, context: &mut Context<Self>) {
         let now = self.now_ms();
         let Some(cluster) = &mut self.cluster else { return };
@@ -69,6 +70,10 @@ impl Registry {
             cluster.adopt(moved, generation, &mut self.parts.state, now, &mut self.effects);
         }
         self.apply_in_turns(context);
+        if self.parts.state.blocks.is_blocked(&moved.user, now) {
+            // When the block was set, the connection had no owner that could end it.
+            self.disconnect(moved.conn_id, &CloseReason::Blocked.into(), context);
+        }
     }
 
     /// The generation in which this node owns a connection.

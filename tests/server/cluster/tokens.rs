@@ -1,9 +1,12 @@
-//! Tokens on several nodes: a token that grants nothing at one node disturbs no session at another one.
+//! Tokens and blocks on several nodes: a token that grants nothing at one node disturbs no session at another one.
 
+use super::{start_node, until_members};
 use crate::scenarios::fast_settings;
 use crate::support::backend::Backend;
+use crate::support::http::ask;
 use crate::support::listener::{ListenResult, Listener, Transport};
 use crate::support::nodes::Cluster;
+use crate::support::redis::Redis;
 use crate::support::socket;
 use crate::tokens::token;
 use channelstream::config::Settings;
@@ -39,6 +42,20 @@ async fn a_block_is_in_force_at_all_nodes() {
     for node in [&here, &there] {
         assert_eq!(refusal(node, &token("ann", json!({})), &conn_id).await, "blocked");
     }
+}
+
+#[actix_web::test]
+async fn a_block_ends_connections_that_no_node_has() {
+    let redis = Redis::start(&[]);
+    let (mut dying, other) = (start_node(&redis), start_node(&redis));
+    let backend = Backend::new(other.address);
+    let conn_id = Backend::new(dying.address).connect("ann", &["c"]).await;
+    dying.signal("-KILL");
+    assert_eq!(dying.ended().await, Some(128 + 9));
+    until_members(&backend, 1, "c", json!([0, 0, []])).await;
+    backend.post("/block", json!({"user": "ann", "seconds": 60})).await;
+    let refused = ask(other.address, "GET", &format!("/listen?conn_id={conn_id}"), &[], "").await;
+    assert_eq!(refused.status, 401, "{refused:?}");
 }
 
 #[actix_web::test]
