@@ -46,7 +46,7 @@ pub enum Script {
     Set,
     /// Reads a stream.
     Read,
-    /// Appends a report of presence once.
+    /// Appends a report of presence, unless another node was earlier.
     Announce,
     /// Reads the record of a user.
     ReadUser,
@@ -66,7 +66,7 @@ pub enum Script {
     Send,
     /// Makes a node the owner of a connection.
     Claim,
-    /// Moves a connection from its owner to a node.
+    /// The owner gives up a connection.
     Release,
     /// Reads the row of a connection.
     Find,

@@ -1,4 +1,4 @@
--- How many connections of a user each node has in a stream, and who is present.
+-- How many connections of a user each node has in a stream, and which users are present.
 
 -- The version of a user's record and what streams show of the user; `view` if there is no record.
 local function shown(user, view)

@@ -1,6 +1,6 @@
--- Removes what a dead node held, in parts. Its members part, unless another node has connections of them. A node that leaves
--- removes what it holds itself.
--- ARGV: number of the dead node, '1' if no presence event is published.
+-- Removes what a dead node held, in parts. Its members part, unless another node has connections of them. A node also removes
+-- what it held under an earlier number.
+-- ARGV: the number, '1' if no presence event is published.
 -- Returns how much is left; ALIVE if it is another node that is not dead; SETTLING as long as nodes have not reported.
 
 local SOME, REMEMBERED_US = 200, 3600000000
