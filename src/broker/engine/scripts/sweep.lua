@@ -43,9 +43,9 @@ for _, field in ipairs(some_fields()) do
     local stream = find(rest)
     if stream then follow(dead, stream, false) end
   elseif kind == 'm' then
-    local at = string.find(rest, '\0', 1, true)
-    local stream = open(string.sub(rest, 1, at - 1))
-    if stream then count(dead, stream, string.sub(rest, at + 1), 0, '', is_quiet) end
+    local name, user = read_count_field(field)
+    local stream = open(name)
+    if stream then count(dead, stream, user, 0, '', is_quiet) end
   else
     free_row(rest)
   end
