@@ -1,4 +1,4 @@
-//! One Redis, as it describes itself to `check-config`.
+//! What `check-config` reports about one server.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -137,11 +137,11 @@ impl ServerState {
         })
     }
 
-    fn missing_replicas(&self, wanted: usize) -> Option<String> {
+    fn missing_replicas(&self, required: usize) -> Option<String> {
         let found: usize = self.info("connected_slaves").parse().unwrap_or(0);
-        (self.is_master() && found < wanted).then(|| {
+        (self.is_master() && found < required).then(|| {
             format!(
-                "it has {found} replicas and engine_wait_replicas is {wanted}, so all messages are answered 503"
+                "it has {found} replicas and engine_wait_replicas is {required}, so all messages are answered 503"
             )
         })
     }
@@ -233,9 +233,9 @@ mod tests {
 
     #[test]
     fn too_few_replicas_are_reported() {
-        let checked = |replicas: &str, wanted| {
+        let checked = |replicas: &str, required| {
             state(&format!("{GOOD}connected_slaves:{replicas}\r\n"), Some(["", LARGE]))
-                .add_to(Report::default(), "redis://h", wanted)
+                .add_to(Report::default(), "redis://h", required)
                 .notes
         };
         assert!(checked("1", 2)[0].contains("has 1 replicas and engine_wait_replicas is 2"));

@@ -84,11 +84,9 @@ impl FromStr for EngineUrl {
             }
             master = Some(name.into_owned());
         }
+        let has_secret = url.password().is_some() || url.query_pairs().any(|(name, _)| name == "pass");
         let server = url.into_connection_info().map_err(|_| malformed())?;
-        let shown = match server.redis_settings().password() {
-            Some(_) => masked(text, &plain),
-            None => text.into(),
-        };
+        let shown = if has_secret { masked(text, &plain) } else { text.into() };
         Ok(Self { text: text.into(), shown, server, master })
     }
 }
@@ -205,6 +203,7 @@ mod tests {
             ("redis://:hush@h:6379", "redis://:********@h:6379"),
             ("redis://ann:hu%40sh@h/1", "redis://ann:********@h/1"),
             ("redis+unix:///r.sock?db=1&pass=hush", "redis+unix:///r.sock?db=1&pass=********"),
+            ("redis://h:6379/?pass=hush", "redis://h:6379/?pass=********"),
             ("rediss+sentinel://:hush@h/main/1", "rediss+sentinel://:********@h/main/1"),
         ] {
             let urls = vec![url(text)];

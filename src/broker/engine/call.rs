@@ -31,7 +31,7 @@ pub struct EngineConstants {
     pub user_idle_ms: u64,
     /// How long a channel without members is kept after its last message, in ms; 0 means forever.
     pub channel_idle_ms: u64,
-    /// How long the row of a connection is kept after its owner died, in ms.
+    /// How long the row of a connection is kept after its owner died or gave it up, in ms.
     pub grace_ms: u64,
     /// The interval of beats, in ms.
     pub beat_ms: u64,
@@ -82,7 +82,7 @@ impl ScriptSettings {
         frames: None,
     };
 
-    /// The number of frames in the form of scripts: 0 means as many as of other channels.
+    /// The number of frames in the form of scripts: one more, or 0 for as many as of other channels.
     pub fn frames_or_default(self) -> u64 {
         self.frames.map_or(0, |frames| u64::from(frames) + 1)
     }

@@ -13,7 +13,7 @@ const ABSENT: u32 = u32::MAX;
 const NO_ZONE: i16 = i16::MIN;
 
 /// The head of a record. A time that a kind does not have is [`no_time`].
-pub(super) struct Head {
+pub(super) struct RecordHead {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) uuid: Uuid,
@@ -25,7 +25,7 @@ pub(super) fn no_time() -> Timestamp {
     Timestamp::from_unix_micros(0)
 }
 
-impl Head {
+impl RecordHead {
     const LENGTH: usize = 39;
 
     /// The head of a record without flags. Some kinds have no id or no time.
@@ -43,7 +43,7 @@ impl Head {
         }
     }
 
-    pub(super) fn read(bytes: &[u8]) -> Option<(Self, Fields<'_>)> {
+    pub(super) fn read(bytes: &[u8]) -> Option<(Self, RecordFields<'_>)> {
         let (head, fields) = bytes.split_at_checked(Self::LENGTH)?;
         let ([version, kind, flags], rest) = head.split_first_chunk()?;
         let (uuid, rest) = rest.split_first_chunk()?;
@@ -55,7 +55,7 @@ impl Head {
             timestamp: read_time(timestamp)?,
             edited: read_time(edited)?,
         };
-        (*version == VERSION).then_some((head, Fields(fields)))
+        (*version == VERSION).then_some((head, RecordFields(fields)))
     }
 
     pub(super) fn edited(&self) -> Option<Timestamp> {
@@ -91,9 +91,9 @@ pub(super) fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery) {
 }
 
 /// The fields behind a head.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct RecordFields<'a>(pub(super) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> RecordFields<'a> {
     /// The next field. The outer value is `None` if there is none.
     pub(super) fn take(&mut self) -> Option<Option<&'a [u8]>> {
         let (length, rest) = self.0.split_first_chunk()?;
@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn names(&mut self) -> Option<Vec<String>> {
-        let mut list = Fields(self.take()??);
+        let mut list = RecordFields(self.take()??);
         let mut names = Vec::new();
         while !list.0.is_empty() {
             names.push(list.text()??);

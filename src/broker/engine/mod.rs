@@ -1,6 +1,6 @@
 //! The engine of several nodes: the scripts that Redis runs, and the records that nodes pass on through it.
 //!
-//! Redis decides the order of a stream and who is present. A script is one step: no other call sees a part of it. Each
+//! Redis decides the order of a stream and which users are present. A script is one step: no other call sees a part of it. Each
 //! script has a model in Rust, and a test compares the two on random calls.
 
 pub mod arguments;

@@ -4,7 +4,9 @@
 //! length, bytes. A time is `i64` µs since 1970 in its zone, `i16` offset of the zone in minutes, or `i16::MIN` without a zone.
 //! An absent field has the length `u32::MAX`. Readers ignore fields that they do not know.
 
-use super::fields::{Fields, Head, no_time, write_delivery, write_field, write_names, write_text};
+use super::fields::{
+    RecordFields, RecordHead, no_time, write_delivery, write_field, write_names, write_text,
+};
 use crate::protocol::event::UserView;
 use crate::protocol::ids::{Epoch, Position};
 use crate::protocol::message::{Delete, Edit, Message};
@@ -126,7 +128,7 @@ impl MemberView {
 
     /// Reads what [`MemberView::encode`] wrote. `None` if it is malformed.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        Fields(bytes).view()
+        RecordFields(bytes).view()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -135,13 +137,13 @@ impl MemberView {
     }
 }
 
-impl Fields<'_> {
+impl RecordFields<'_> {
     fn view(&mut self) -> Option<MemberView> {
         Some(MemberView { state: self.text()??, public_state: self.text()?? })
     }
 
     fn members(&mut self) -> Option<Vec<(String, MemberView)>> {
-        let mut list = Fields(self.take()??);
+        let mut list = RecordFields(self.take()??);
         let mut members = Vec::new();
         while !list.0.is_empty() {
             members.push((list.text()??, list.view()?));
@@ -158,16 +160,17 @@ impl Record {
             Self::Edit { edit, is_of_deleted } => encode_edit(edit, *is_of_deleted, &mut out),
             Self::Delete(delete) => {
                 let flags = if delete.delivery.no_history { NO_HISTORY } else { 0 };
-                Head { flags, ..Head::of(DELETE, delete.uuid, None) }.write(&mut out);
+                RecordHead { flags, ..RecordHead::of(DELETE, delete.uuid, None) }.write(&mut out);
                 write_delivery(&mut out, &delete.delivery);
             }
             Self::Presence { uuid, timestamp, user, view, is_joined } => {
-                Head::of(if *is_joined { JOINED } else { PARTED }, *uuid, Some(*timestamp)).write(&mut out);
+                RecordHead::of(if *is_joined { JOINED } else { PARTED }, *uuid, Some(*timestamp))
+                    .write(&mut out);
                 write_text(&mut out, user);
                 view.write(&mut out);
             }
             Self::State { uuid, timestamp, user, view, changed } => {
-                Head::of(STATE, *uuid, Some(*timestamp)).write(&mut out);
+                RecordHead::of(STATE, *uuid, Some(*timestamp)).write(&mut out);
                 write_text(&mut out, user);
                 view.write(&mut out);
                 write_field(&mut out, changed.as_deref().map(str::as_bytes));
@@ -178,7 +181,7 @@ impl Record {
     }
 
     fn encode_report(&self, out: &mut Vec<u8>) {
-        let head = |kind, timestamp| Head::of(kind, Uuid::nil(), timestamp);
+        let head = |kind, timestamp| RecordHead::of(kind, Uuid::nil(), timestamp);
         match self {
             Self::Settings(settings) => {
                 head(SETTINGS, None).write(out);
@@ -222,7 +225,7 @@ impl Record {
     /// Reads a record of a channel, or of a private stream. `None` if it is malformed, of another version or of an
     /// unknown kind.
     pub fn decode(bytes: &[u8], channel: Option<&str>) -> Option<Self> {
-        let (head, mut fields) = Head::read(bytes)?;
+        let (head, mut fields) = RecordHead::read(bytes)?;
         let record = match head.kind {
             MESSAGE => Self::Message {
                 message: Message {
@@ -268,7 +271,7 @@ impl Record {
         Some(record)
     }
 
-    fn decode_report(head: &Head, mut fields: Fields<'_>) -> Option<Self> {
+    fn decode_report(head: &RecordHead, mut fields: RecordFields<'_>) -> Option<Self> {
         Some(match head.kind {
             SETTINGS => Self::Settings(fields.text()??),
             NUMBERS => Self::Numbers,
@@ -299,7 +302,7 @@ impl Record {
 fn encode_message(message: &Message, edited: Option<Timestamp>, out: &mut Vec<u8>) {
     let flags = if message.delivery.no_history { NO_HISTORY } else { 0 };
     let edited = edited.unwrap_or_else(no_time);
-    Head { flags, edited, ..Head::of(MESSAGE, message.uuid, Some(message.timestamp)) }.write(out);
+    RecordHead { flags, edited, ..RecordHead::of(MESSAGE, message.uuid, Some(message.timestamp)) }.write(out);
     write_field(out, Some(message.user.as_bytes()));
     write_field(out, message.message.as_ref().map(|payload| &payload.as_bytes()[..]));
     write_delivery(out, &message.delivery);
@@ -310,129 +313,12 @@ fn encode_edit(edit: &Edit, is_of_deleted: bool, out: &mut Vec<u8>) {
     let flags = flag(edit.delivery.no_history, NO_HISTORY)
         | flag(edit.timestamp.is_some(), HAS_TIMESTAMP)
         | flag(is_of_deleted, IS_OF_DELETED);
-    Head { flags, edited: edit.edited, ..Head::of(EDIT, edit.uuid, edit.timestamp) }.write(out);
+    RecordHead { flags, edited: edit.edited, ..RecordHead::of(EDIT, edit.uuid, edit.timestamp) }.write(out);
     write_field(out, edit.user.as_deref().map(str::as_bytes));
     write_field(out, edit.message.as_ref().map(|payload| &payload.as_bytes()[..]));
     write_delivery(out, &edit.delivery);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::message::Delivery;
-    use crate::protocol::value::Payload;
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    fn time() -> impl Strategy<Value = Timestamp> {
-        let offset = prop::option::of(-1_439_i16..1_440);
-        (1_i64..4_000_000_000_000_000, offset)
-            .prop_map(|(micros, offset)| Timestamp::from_parts(micros, offset).unwrap())
-    }
-
-    fn delivery() -> impl Strategy<Value = Delivery> {
-        let names = || prop::collection::vec(".{0,4}", 0..3);
-        (names(), names(), any::<bool>()).prop_map(|(pm_users, exclude_users, no_history)| Delivery {
-            channel: Some("c".into()),
-            pm_users,
-            exclude_users,
-            no_history,
-        })
-    }
-
-    fn payload() -> impl Strategy<Value = Option<Payload>> {
-        prop::option::of(
-            "[a-z]{0,9}".prop_map(|text| Payload::from_compact(Bytes::from(format!("{{\"a\":\"{text}\"}}")))),
-        )
-    }
-
-    fn record() -> impl Strategy<Value = Record> {
-        let uuid = || any::<u128>().prop_map(Uuid::from_u128);
-        let message = (uuid(), time(), ".{0,5}", payload(), delivery(), prop::option::of(time())).prop_map(
-            |(uuid, timestamp, user, message, delivery, edited)| Record::Message {
-                message: Message { uuid, timestamp, user, message, delivery },
-                edited,
-            },
-        );
-        let edit = (
-            uuid(),
-            prop::option::of(time()),
-            prop::option::of(".{0,5}"),
-            payload(),
-            time(),
-            delivery(),
-            any::<bool>(),
-        )
-            .prop_map(|(uuid, timestamp, user, message, edited, delivery, is_of_deleted)| {
-                Record::Edit {
-                    edit: Edit { uuid, timestamp, user, message, edited, delivery },
-                    is_of_deleted,
-                }
-            });
-        let delete =
-            (uuid(), delivery()).prop_map(|(uuid, delivery)| Record::Delete(Delete { uuid, delivery }));
-        let presence = (uuid(), time(), ".{0,5}", view(), any::<bool>()).prop_map(
-            |(uuid, timestamp, user, view, is_joined)| Record::Presence {
-                uuid,
-                timestamp,
-                user,
-                view,
-                is_joined,
-            },
-        );
-        let state = (uuid(), time(), ".{0,5}", view(), prop::option::of(".{0,9}")).prop_map(
-            |(uuid, timestamp, user, view, changed)| Record::State { uuid, timestamp, user, view, changed },
-        );
-        prop_oneof![message, edit, delete, presence, state, report()]
-    }
-
-    fn view() -> impl Strategy<Value = MemberView> {
-        (".{0,9}", ".{0,9}").prop_map(|(state, public_state)| MemberView { state, public_state })
-    }
-
-    fn report() -> impl Strategy<Value = Record> {
-        let bytes = || prop::collection::vec(any::<u8>(), 0..9);
-        let joined = prop::collection::vec((".{0,4}", view()), 0..3);
-        let diff = (time(), joined, prop::collection::vec(".{0,4}", 0..3), any::<u32>());
-        let previous = (any::<u64>(), any::<u64>())
-            .prop_map(|(epoch, offset)| Position { epoch: Epoch::new(epoch), offset });
-        prop_oneof![
-            ".{0,20}".prop_map(Record::Settings),
-            Just(Record::Numbers),
-            diff.prop_map(|(timestamp, joined, parted, users)| Record::Diff {
-                timestamp,
-                joined,
-                parted,
-                users
-            }),
-            (time(), any::<u32>(), any::<u32>()).prop_map(|(timestamp, users, connections)| {
-                Record::Count { timestamp, users, connections }
-            }),
-            (any::<u64>(), bytes()).prop_map(|(version, record)| Record::User { version, record }),
-            previous.prop_map(|previous| Record::EpochEnd { previous }),
-            (".{0,5}", bytes()).prop_map(|(user, record)| Record::Block { user, record }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn a_record_is_read_as_it_was_written(record in record()) {
-            let bytes = record.encode();
-            prop_assert_eq!(Record::decode(&bytes, Some("c")), Some(record.clone()));
-            let later = [&bytes[..], &[1, 0, 0, 0, 7]].concat();
-            prop_assert_eq!(Record::decode(&later, Some("c")), Some(record), "a field of a later version");
-        }
-
-        #[test]
-        fn a_part_of_a_record_is_none(record in record(), cut in any::<prop::sample::Index>()) {
-            let bytes = record.encode();
-            prop_assert_eq!(Record::decode(&bytes[..cut.index(bytes.len())], None), None);
-        }
-
-        #[test]
-        fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
-            let _ = Record::decode(&bytes, None);
-            let _ = Record::decode(&[&[1, MESSAGE], &bytes[..]].concat(), None);
-        }
-    }
-}
+#[path = "record_tests.rs"]
+mod tests;

@@ -46,7 +46,7 @@ pub enum Script {
     Set,
     /// Reads a stream.
     Read,
-    /// Appends a report of presence once.
+    /// Appends a report of presence, unless another node was earlier.
     Announce,
     /// Reads the record of a user.
     ReadUser,
@@ -66,7 +66,7 @@ pub enum Script {
     Send,
     /// Makes a node the owner of a connection.
     Claim,
-    /// Moves a connection from its owner to a node.
+    /// The owner gives up a connection.
     Release,
     /// Reads the row of a connection.
     Find,
@@ -172,17 +172,25 @@ impl Script {
         }
     }
 
+    /// Whether it changes nothing.
+    pub fn is_reading(self) -> bool {
+        matches!(
+            self,
+            Self::Read
+                | Self::ReadUser
+                | Self::Nodes
+                | Self::Find
+                | Self::Blocks
+                | Self::Channels
+                | Self::Summaries
+        )
+    }
+
     /// What Redis must know of it: whether it only reads, and whether it runs when Redis is out of memory, because it needs
     /// little or frees some.
     fn flags(self) -> &'static str {
         match self {
-            Self::Read
-            | Self::ReadUser
-            | Self::Nodes
-            | Self::Find
-            | Self::Blocks
-            | Self::Channels
-            | Self::Summaries => "'no-writes'",
+            _ if self.is_reading() => "'no-writes'",
             Self::Adopt
             | Self::Enlist
             | Self::Report
@@ -262,7 +270,9 @@ mod tests {
     fn each_script_has_its_own_function_of_this_version() {
         let functions: BTreeSet<_> = Script::ALL.iter().map(|script| script.function()).collect();
         assert_eq!(functions.len(), Script::ALL.len());
-        assert!(functions.iter().all(|function| function.starts_with(&LIBRARY.name)));
+        for script in Script::ALL {
+            assert_eq!(script.function(), format!("{}_{}", LIBRARY.name, script.name()));
+        }
         assert_eq!(Script::SetBlock.function(), format!("{}_setblock", LIBRARY.name));
         assert_ne!(Library::of("one").name, Library::of("other").name);
     }
@@ -284,7 +294,7 @@ mod tests {
         let is_constant = |name: &&str| name.chars().all(|letter| letter.is_uppercase() || letter == '_');
         let state: Vec<_> = lines().filter(|line| !line.contains('=')).flat_map(declared).collect();
         assert!(state.contains(&"streams") && state.contains(&"outgoing"), "{state:?}");
-        let own = "ARGV, node, epoch, seed, clock, term, ids, outgoing, streams";
+        let own = "ARGV, node, epoch, seed, clock, term, ids, outgoing, streams, totals";
         own.split(", ").for_each(|name| assert!(begin.contains(name), "{name} outlives a call"));
         for line in others.iter().flat_map(|part| part.lines()) {
             assert!(declared(line).iter().all(is_constant), "{line}: only common.lua has variables");

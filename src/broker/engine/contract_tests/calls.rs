@@ -44,7 +44,7 @@ pub fn stream() -> impl Strategy<Value = String> {
 }
 
 fn channel() -> impl Strategy<Value = String> {
-    text(&["ca", "cb", "cc"])
+    text(&["ca", "cb", "cc\0x"])
 }
 
 fn user() -> impl Strategy<Value = String> {

@@ -53,11 +53,16 @@ impl<const N: usize> Histogram<N> {
         self.cumulative().last().map_or(0, |(_, count)| count)
     }
 
-    /// The least bound below which as many percent of the values are. `None` stands for no bound.
+    /// The least bound up to which at least this percentage of the values are. `None` stands for no bound.
     pub fn percentile(&self, percent: u64) -> Option<u64> {
-        let wanted = self.count().saturating_mul(percent);
-        let found = self.cumulative().find(|(_, count)| count.saturating_mul(100) >= wanted);
+        let least = self.count().saturating_mul(percent);
+        let found = self.cumulative().find(|(_, count)| count.saturating_mul(100) >= least);
         found.and_then(|(bound, _)| bound)
+    }
+
+    /// The bound of 99 % of the values, for operators.
+    fn shown_percentile(&self) -> String {
+        self.percentile(99).map_or_else(|| "more".into(), |bound| bound.to_string())
     }
 }
 
@@ -199,14 +204,13 @@ impl EngineCounters {
 
     /// The greatest values of 99 % of batches and deliveries, one on each line, for operators.
     fn greatest_figures(&self) -> String {
-        let shown = |most: Option<u64>| most.map_or_else(|| "more".into(), |bound| bound.to_string());
         let mut text = String::new();
         if self.batch_calls.count() > 0 {
-            let most = shown(self.batch_calls.percentile(99));
+            let most = self.batch_calls.shown_percentile();
             text.push_str(&format!("engine, calls in 99 % of the batches, at most: {most}\n"));
         }
         if self.delivery_ms.count() > 0 {
-            let most = shown(self.delivery_ms.percentile(99));
+            let most = self.delivery_ms.shown_percentile();
             text.push_str(&format!(
                 "engine, milliseconds of delivery of 99 % of the entries, at most: {most}\n"
             ));
@@ -219,7 +223,7 @@ impl EngineCounters {
         let mut text = self.greatest_figures();
         for (script, times) in self.roundtrips().filter(|(_, times)| times.count() > 0) {
             let (count, sum) = (times.count(), times.sum());
-            let most = times.percentile(99).map_or_else(|| "more".into(), |bound| bound.to_string());
+            let most = times.shown_percentile();
             text.push_str(&format!(
                 "engine, calls of {script:?}: {count}\nengine, microseconds of {script:?}: {sum}\n\
                  engine, microseconds of 99 % of {script:?}, at most: {most}\n"

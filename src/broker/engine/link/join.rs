@@ -83,16 +83,22 @@ struct Talk {
 impl Joining {
     /// Joins, or fails within some seconds.
     pub async fn join(self) -> Result<Joined, JoinError> {
-        let Candidate { server, master } = self.settings.access.candidate(self.count).await?;
-        let address = server.addr().to_string();
+        let candidate = self.settings.access.candidate(self.count).await?;
+        let address = candidate.server.addr().to_string();
+        let joined = self.join_at(candidate, &address).await;
+        joined.map_err(|error| JoinError { text: format!("{address}: {}", error.text), ..error })
+    }
+
+    async fn join_at(self, candidate: Candidate, address: &str) -> Result<Joined, JoinError> {
+        let Candidate { server, master } = candidate;
         let pushes = Pushes::new(self.settings.pending_bytes);
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_push_sender(PushSender(pushes.clone()));
         let redis = self.settings.access.connect(server, &config).await;
-        let redis = redis.map_err(|error| format!("{address}: {}", describe(&error)))?;
+        let redis = redis.map_err(|error| describe(&error))?;
         let mut talk = Talk { redis, partition: self.settings.partition(), sender: self.sender() };
-        let server = talk.check().await.map_err(|text| format!("{address}: {text}"))?;
+        let server = talk.check().await?;
         talk.end_former(self.former.as_ref(), &server).await?;
         talk.load().await?;
         let adopted = talk.adopt(&self, &server).await?;

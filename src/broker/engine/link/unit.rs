@@ -102,16 +102,7 @@ fn item_size(item: &Item) -> usize {
 
 /// Whether a call changes nothing, so that it need not wait for a pipeline of changing calls.
 pub fn is_reading(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::Read { .. }
-            | Call::ReadUser { .. }
-            | Call::Nodes
-            | Call::Find { .. }
-            | Call::Blocks { .. }
-            | Call::Channels { .. }
-            | Call::Summaries { .. }
-    )
+    call.script().is_reading()
 }
 
 /// Whether only Redis has what the call changes. Nodes state everything else again after a failover.

@@ -32,6 +32,11 @@ fn set<M: ToString>(members: impl IntoIterator<Item = M>) -> Stored {
     Stored::Set(members.into_iter().map(|member| member.to_string().into()).collect())
 }
 
+/// The field of a node's own hash with the connections of a user in a stream.
+pub(super) fn count_field(stream: &str, user: &str) -> String {
+    format!("m{}:{stream}{user}", stream.len())
+}
+
 impl Member {
     pub(super) fn stored(&self) -> Vec<u8> {
         [&self.connections.to_le_bytes()[..], &self.version.to_le_bytes(), &self.view].concat()
@@ -186,7 +191,7 @@ impl Model {
             let counts = own.counts.iter();
             let counts = counts.map(|((stream, user), (connections, present))| {
                 let stated = u64::from(*connections) + (u64::from(*present) << 24);
-                (format!("m{stream}\0{user}"), stated.to_string())
+                (count_field(stream, user), stated.to_string())
             });
             let interests = own.interests.iter().map(|stream| (format!("i{stream}"), "1".to_owned()));
             let rows = own.rows.iter().map(|conn| (format!("k{conn}"), "1".to_owned()));

@@ -1,5 +1,6 @@
 //! Nodes of the model: terms, beats, dead nodes.
 
+use super::keys::count_field;
 use super::streams::is_channel;
 use super::{Model, NodeState, Own, Reply, Term, Total, bytes, number, status};
 use crate::broker::engine::call::NodeNumber;
@@ -200,7 +201,7 @@ impl Model {
         rows.iter().for_each(|conn| self.free_row(Some(node), conn));
         // In the order of their text.
         let mut pairs: Vec<_> = counts.into_keys().collect();
-        pairs.sort_by_key(|(stream, user)| format!("{stream}\0{user}"));
+        pairs.sort_by_key(|(stream, user)| count_field(stream, user));
         for (stream, user) in pairs {
             self.open(&stream);
             self.count(node, &stream, &user, (0, 0), &[], is_quiet);

@@ -1,4 +1,4 @@
-//! Streams of the model: entries, notes, who follows them, what a node reads.
+//! Streams of the model: entries, notes, the nodes that follow them, what a node reads.
 
 use super::{Model, Reply, Stream, Total, bytes, field, number, status};
 use crate::broker::engine::call::{ChannelToOpen, NodeNumber, ScriptSettings};

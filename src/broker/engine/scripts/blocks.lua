@@ -2,5 +2,4 @@
 -- ARGV: cursor, which is '0' at first.
 -- Returns: cursor of the next part or '0', then user and record of each block. A block may come twice.
 
-local scanned = redis.call('HSCAN', prefix .. 'blocks', ARGV[FIRST], 'COUNT', 1000)
-return { scanned[1], scanned[2] }
+return redis.call('HSCAN', BLOCKS, ARGV[FIRST], 'COUNT', 1000)

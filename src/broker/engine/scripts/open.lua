@@ -1,4 +1,4 @@
--- Begins the channels that are missing. Those that another node knows better continue behind what it knows.
+-- Begins the channels that are missing. One of which the node knows a later offset continues behind that offset.
 -- ARGV: for each channel those of channel.lua.
 -- Returns OK, or FULL if there would be too many channels; nothing was done then.
 

@@ -1,4 +1,4 @@
--- How many connections of a user each node has in a stream, and who is present.
+-- How many connections of a user each node has in a stream, and which users are present.
 
 -- The version of a user's record and what streams show of the user; `view` if there is no record.
 local function shown(user, view)
@@ -41,9 +41,19 @@ local function count_present(stream, by)
   change(stream, 'present', after)
 end
 
+-- The field in which a node's own hash has the number. Names may contain any character, so that the length ends that of the
+-- stream.
+local function count_field(name, user) return 'm' .. #name .. ':' .. name .. user end
+
+-- The stream and the user of such a field.
+local function read_count_field(field)
+  local length, at = string.match(field, '^m(%d+):()')
+  return string.sub(field, at, at + length - 1), string.sub(field, at + length)
+end
+
 -- States what a node has of a user in a stream.
 local function count(holder, stream, user, stated, view, is_quiet)
-  local own, field = prefix .. 'own:' .. holder, 'm' .. stream.name .. '\0' .. user
+  local own, field = prefix .. 'own:' .. holder, count_field(stream.name, user)
   local held = tonumber(redis.call('HGET', own, field) or '0')
   if stated == held then return end
   if stated > 0 then redis.call('HSET', own, field, stated) else redis.call('HDEL', own, field) end

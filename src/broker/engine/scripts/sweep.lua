@@ -1,6 +1,6 @@
--- Removes what a dead node held, in parts. Its members part, unless another node has connections of them. A node that leaves
--- removes what it holds itself.
--- ARGV: number of the dead node, '1' if no presence event is published.
+-- Removes what a dead node held, in parts. Its members part, unless another node has connections of them. A node also removes
+-- what it held under an earlier number.
+-- ARGV: the number, '1' if no presence event is published.
 -- Returns how much is left; ALIVE if it is another node that is not dead; SETTLING as long as nodes have not reported.
 
 local SOME, REMEMBERED_US = 200, 3600000000
@@ -43,9 +43,9 @@ for _, field in ipairs(some_fields()) do
     local stream = find(rest)
     if stream then follow(dead, stream, false) end
   elseif kind == 'm' then
-    local at = string.find(rest, '\0', 1, true)
-    local stream = open(string.sub(rest, 1, at - 1))
-    if stream then count(dead, stream, string.sub(rest, at + 1), 0, '', is_quiet) end
+    local name, user = read_count_field(field)
+    local stream = open(name)
+    if stream then count(dead, stream, user, 0, '', is_quiet) end
   else
     free_row(rest)
   end

@@ -97,8 +97,8 @@ impl Link {
         for (owner, result) in outcomes {
             match owner {
                 Owner::Ticket(ticket) => deliver(FromEngine::Reply(ticket, result)),
-                // An error means that the requester no longer waits.
                 Owner::None => {}
+                // An error means that the requester no longer waits.
                 Owner::Waiter(waiter) => _ = waiter.send(result),
                 Owner::Health => {
                     if result.is_ok_and(|reply| reply.is_ok()) {
