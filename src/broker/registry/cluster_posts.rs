@@ -71,6 +71,12 @@ impl Registry {
         self.apply_in_turns(context);
     }
 
+    /// The client of a connection was refused. If it polls, it has its answer after `wait_ms`.
+    pub fn keep_present(&mut self, conn_id: Uuid, wait_ms: u64) {
+        let from = self.now_ms().saturating_add(wait_ms);
+        self.parts.state.keep_present(conn_id, from);
+    }
+
     /// The generation in which this node owns a connection.
     pub fn generation(&self, conn_id: Uuid) -> Option<u64> {
         let (key, _) = self.parts.state.connection(conn_id)?;

@@ -98,6 +98,7 @@ impl ClusterRequest<'_> {
     /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
     pub(super) async fn claim(&self, conn_id: Uuid, user: &str) -> Result<Claimed, Refusal> {
         let until = Instant::now() + FIND_LIMIT;
+        self.until_alive().await?;
         let most = u32::try_from(self.broker.settings.max_connections_per_user).unwrap_or(u32::MAX);
         while Instant::now() < until {
             let own = move |registry: &mut Registry, _: &mut _| {
@@ -273,6 +274,7 @@ impl ClusterRequest<'_> {
     }
 
     pub async fn disconnect(&self, conn_id: Uuid, why: Ending) -> Result<bool, Refusal> {
+        self.until_alive().await?;
         let posted = PostedEnding::of(&why);
         let known =
             self.broker.ask(move |registry, context| registry.disconnect(conn_id, &why, context)).await?;

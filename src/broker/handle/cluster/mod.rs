@@ -11,12 +11,13 @@ mod users;
 
 use super::BrokerHandle;
 use crate::broker::engine::error::EngineError;
-use crate::broker::engine::link::LinkHandle;
+use crate::broker::engine::link::{LinkHandle, PATIENCE};
 use crate::broker::registry::Registry;
 use crate::broker::registry::messages::Ask;
 use crate::http_error::Refusal;
 use actix::Addr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -63,8 +64,29 @@ impl BrokerHandle {
 }
 
 impl ClusterRequest<'_> {
+    /// Waits until this node may answer from what it has: after a pause, other nodes may have declared it dead and taken its
+    /// connections. Whatever makes something current on this node asks this first.
+    async fn until_alive(&self) -> Result<(), Refusal> {
+        let lease = self.link.lease();
+        if lease.is_held() {
+            return Ok(());
+        }
+        let is_down = self.link.health().silence(std::time::Instant::now()) >= PATIENCE;
+        let limit = if is_down { Duration::ZERO } else { self.timeout() };
+        match lease.is_held_within(limit).await {
+            true => Ok(()),
+            false => Err(EngineError::Unavailable.into()),
+        }
+    }
+
+    /// The time in which a call is answered.
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.broker.settings.engine_timeout_ms)
+    }
+
     /// Makes streams current. A channel that does not exist is left out.
     async fn hold(&self, keys: Vec<Arc<str>>) -> Result<HeldStreams, Refusal> {
+        self.until_alive().await?;
         let (waiter, current) = oneshot::channel();
         let held = HeldStreams { registry: self.broker.actors.registry.clone(), keys: keys.clone() };
         self.broker.ask(move |registry, _| registry.hold_streams(&keys, waiter)).await?;
@@ -85,8 +107,7 @@ impl ClusterRequest<'_> {
 
     /// Waits for the registry's word, at most as long as a call may take.
     async fn wait(&self, word: oneshot::Receiver<Result<(), EngineError>>) -> Result<(), Refusal> {
-        let limit = std::time::Duration::from_millis(self.broker.settings.engine_timeout_ms);
-        match tokio::time::timeout(limit, word).await {
+        match tokio::time::timeout(self.timeout(), word).await {
             Ok(Ok(result)) => Ok(result?),
             // The registry has stopped.
             Ok(Err(_)) => Err(Refusal::Draining),

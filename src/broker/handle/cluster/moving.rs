@@ -69,6 +69,7 @@ impl ClusterRequest<'_> {
 
     /// Makes this node the owner of a connection, if it exists in the cluster. True if it does.
     pub async fn bring(&self, conn_id: Uuid) -> Result<bool, Refusal> {
+        self.until_alive().await?;
         let until = Instant::now() + FIND_LIMIT;
         while Instant::now() < until {
             let known =
@@ -84,6 +85,17 @@ impl ClusterRequest<'_> {
             }
         }
         Err(EngineError::Unavailable.into())
+    }
+
+    /// Does the same for a client that listens. One that is refused, and so has no session, does not become absent before it
+    /// had the time to come again: otherwise users would part because Redis is gone.
+    pub async fn bring_for_session(&self, conn_id: Uuid) -> Result<(), Refusal> {
+        let brought = self.bring(conn_id).await;
+        if brought.is_err() {
+            let wait_ms = self.broker.settings.poll_wait_ms;
+            self.broker.ask(move |registry, _| registry.keep_present(conn_id, wait_ms)).await?;
+        }
+        brought.map(|_| ())
     }
 
     async fn bring_now(&self, conn_id: Uuid) -> Result<Brought, Refusal> {

@@ -17,6 +17,7 @@ pub mod peers;
 mod removals;
 pub mod rows;
 pub mod shared_blocks;
+mod trust;
 pub mod user_record;
 
 use super::state::{Effect, RegistryState};
@@ -40,6 +41,7 @@ use rows::Rows;
 use rustc_hash::FxHashMap;
 use shared_blocks::LoadingBlocks;
 use std::sync::Arc;
+use trust::Trust;
 use uuid::Uuid;
 
 /// The number of a call whose reply the registry waits for.
@@ -99,6 +101,7 @@ pub struct Cluster {
     pub(super) lag: DeliveryLag,
     counters: Arc<EngineCounters>,
     outbox: Vec<ToLink>,
+    trust: Trust,
     /// What this node has seen of the streams, for the case that Redis loses it.
     seen: Arc<Seen>,
     term: u64,
@@ -243,7 +246,8 @@ impl Cluster {
         self.store_rows(state);
         let pairs = self.counts.take();
         if pairs.is_empty() {
-            return self.end_restating();
+            self.end_restating();
+            return self.end_doubt();
         }
         let counts = pairs.into_iter().filter_map(|pair| self.count(pair, state, now)).collect();
         let call = Call::Set { is_quiet: self.is_quiet, counts };
