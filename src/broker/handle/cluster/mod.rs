@@ -13,12 +13,14 @@ use super::BrokerHandle;
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::link::{LinkHandle, PATIENCE};
 use crate::broker::registry::Registry;
+use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::messages::Ask;
 use crate::http_error::Refusal;
 use actix::Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 /// A request of this node, and the way to Redis.
@@ -41,17 +43,17 @@ impl Drop for HeldStreams {
     }
 }
 
-/// A connection that a request creates or brings. The request is over when this is dropped, also if its client has hung up.
-pub(super) struct ComingConnection {
+/// A request is on an errand until this is dropped, also if its client has hung up.
+pub(super) struct OnErrand {
     registry: Addr<Registry>,
-    conn_id: Uuid,
+    errand: Errand,
     request: Uuid,
 }
 
-impl Drop for ComingConnection {
+impl Drop for OnErrand {
     fn drop(&mut self) {
-        let (conn_id, request) = (self.conn_id, self.request);
-        let end = move |registry: &mut Registry, _: &mut _| registry.end_coming(conn_id, request);
+        let (errand, request) = (self.errand, self.request);
+        let end = move |registry: &mut Registry, _: &mut _| registry.end_errand(errand, request);
         self.registry.do_send(Ask(end));
     }
 }
@@ -94,8 +96,17 @@ impl ClusterRequest<'_> {
         Ok(held)
     }
 
-    fn coming(&self, conn_id: Uuid, request: Uuid) -> ComingConnection {
-        ComingConnection { registry: self.broker.actors.registry.clone(), conn_id, request }
+    /// Begins an errand. If another request is on it, waits until that has ended.
+    async fn begin(&self, errand: Errand, until: Instant) -> Result<Result<OnErrand, OtherRequest>, Refusal> {
+        let (registry, request) = (self.broker.actors.registry.clone(), Uuid::new_v4());
+        let on_errand = OnErrand { registry, errand, request };
+        match self.broker.ask(move |registry, _| registry.begin_errand(errand, request)).await? {
+            Some(ended) => {
+                let _ = timeout_at(until, ended).await;
+                Ok(Err(OtherRequest))
+            }
+            None => Ok(Ok(on_errand)),
+        }
     }
 
     /// Waits until Redis knows the members that this node has now.
@@ -115,3 +126,6 @@ impl ClusterRequest<'_> {
         }
     }
 }
+
+/// Another request was on the errand, and has ended.
+struct OtherRequest;

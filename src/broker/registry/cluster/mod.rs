@@ -7,6 +7,7 @@ mod applying;
 pub mod copies;
 mod counts;
 pub mod departure;
+pub mod errands;
 mod followed;
 mod lag;
 pub mod listing;
