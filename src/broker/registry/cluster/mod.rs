@@ -244,8 +244,12 @@ impl Cluster {
         if !self.is_joined {
             return;
         }
-        self.store_rows(state);
         let pairs = self.counts.take();
+        // Requests wait until counts are stated, and with them their rows. Others are collected while a call is on its way:
+        // thousands of connections may come at once.
+        if !pairs.is_empty() || !self.marks.are_rows_on_their_way() {
+            self.store_rows(state);
+        }
         if pairs.is_empty() {
             self.end_restating();
             return self.end_doubt();
