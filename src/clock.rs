@@ -4,6 +4,7 @@
 //! during the pause, and the kernel stores the bytes. When the process continues, its timers are overdue before it has
 //! read anything. On this clock a pause takes no longer than two ticks, so no deadline passes during a pause.
 
+use nix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
@@ -92,6 +93,16 @@ impl TickRule {
         self.was_late = elapsed_ms > 2 * self.interval_ms && !self.was_late;
         if self.was_late { Tick::Late } else { Tick::OnTime }
     }
+}
+
+/// The time since the machine has started. It also passes while the process is stopped and, on Linux, while the machine sleeps.
+pub fn since_boot() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = ClockId::CLOCK_BOOTTIME;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = ClockId::CLOCK_MONOTONIC;
+    // Every kernel that the server runs on has the clock; without it, everything that has a time limit is over.
+    clock_gettime(clock).map_or(Duration::MAX, Duration::from)
 }
 
 /// Causes the current task to be polled again after the runtime has polled the I/O driver and the other ready tasks.

@@ -329,4 +329,9 @@ impl Call {
     pub fn is_numbered(&self) -> bool {
         matches!(self, Self::Append { .. } | Self::Change { .. })
     }
+
+    /// Whether the call changes nothing when it runs again, also if others have run meanwhile.
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Release { generation: Some(_), .. })
+    }
 }

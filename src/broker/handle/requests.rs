@@ -212,10 +212,10 @@ impl BrokerHandle {
     /// # Errors
     /// Those of the engine.
     pub async fn bring(&self, conn_id: Uuid) -> Result<(), Refusal> {
-        if let Some(cluster) = self.cluster() {
-            Box::pin(cluster.bring(conn_id)).await?;
+        match self.cluster() {
+            Some(cluster) => Box::pin(cluster.bring_for_session(conn_id)).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether Redis decides.

@@ -2,6 +2,7 @@
 
 use super::Registry;
 use super::cluster::channel_key;
+use super::cluster::errands::Errand;
 use super::cluster::peers::{Answer, MovedConnection, Post, Question};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::requests::{
@@ -46,15 +47,20 @@ impl Registry {
         Some((Call::Send { to, bytes: post.write() }, answer))
     }
 
-    /// A request begins to create or bring a connection. If another request does, the receiver learns when that has ended.
-    pub fn begin_coming(&mut self, conn_id: Uuid, request: Uuid) -> Option<oneshot::Receiver<()>> {
-        self.cluster.as_mut()?.moving.begin_coming(conn_id, request)
+    /// A request begins an errand. If another request is on it, the receiver learns when that has ended.
+    pub fn begin_errand(&mut self, errand: Errand, request: Uuid) -> Option<oneshot::Receiver<()>> {
+        self.cluster.as_mut()?.moving.errands.begin(errand, request)
     }
 
-    pub fn end_coming(&mut self, conn_id: Uuid, request: Uuid) {
+    pub fn end_errand(&mut self, errand: Errand, request: Uuid) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.moving.end_coming(conn_id, request);
+            cluster.moving.errands.end(errand, request);
         }
+    }
+
+    /// Whether a node does not answer, and a request watches it.
+    pub fn is_watched(&self, node: NodeNumber) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.moving.errands.is_running(Errand::Watch(node)))
     }
 
     /// Whether this node has given a connection up, and still counts it.
@@ -74,6 +80,12 @@ impl Registry {
             // When the block was set, the connection had no owner that could end it.
             self.disconnect(moved.conn_id, &CloseReason::Blocked.into(), context);
         }
+    }
+
+    /// The client of a connection was refused. If it polls, it has its answer after `wait_ms`.
+    pub fn keep_present(&mut self, conn_id: Uuid, wait_ms: u64) {
+        let from = self.now_ms().saturating_add(wait_ms);
+        self.parts.state.keep_present(conn_id, from);
     }
 
     /// The generation in which this node owns a connection.

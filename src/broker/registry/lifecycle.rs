@@ -165,6 +165,14 @@ impl RegistryState {
         self.set_deadline(key, Some(at));
     }
 
+    /// A present connection without a session does not become absent before the idle time after `from`.
+    pub fn keep_present(&mut self, conn_id: Uuid, from: u64) {
+        let Some((key, connection)) = self.connection(conn_id) else { return };
+        if matches!(connection.phase, Phase::Waiting | Phase::Lingering) {
+            self.set_deadline(key, Some(from.saturating_add(self.times.idle)));
+        }
+    }
+
     /// Handles due deadlines. False if more are due, because one turn produces about `at_most` effects.
     pub fn tick(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> bool {
         let mut looked_at = self.blocks.expire(now, at_most);

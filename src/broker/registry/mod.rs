@@ -107,7 +107,7 @@ impl Registry {
         Self {
             cluster: parts.link.as_ref().map(|link| {
                 let (seen, counters) = (link.seen().clone(), link.counters().clone());
-                Box::new(Cluster::new(seen).with_counters(counters))
+                Box::new(Cluster::new(seen).with_counters(counters).with_lease(link.lease().clone()))
             }),
             life: None,
             parts,

@@ -251,6 +251,19 @@ fn idle_connections_end_and_free_their_id() {
 }
 
 #[test]
+fn a_client_that_was_refused_has_the_idle_time_again() {
+    let mut registry = Registry::new();
+    registry.state.keep_present(id(1), 50);
+    registry.state.tick(149, usize::MAX, &mut registry.effects);
+    assert_eq!(*registry.phase(), Phase::Waiting);
+    registry.state.tick(150, usize::MAX, &mut registry.effects);
+    assert_eq!(*registry.phase(), Phase::Away);
+    registry.state.keep_present(id(1), 160);
+    registry.state.tick(200, usize::MAX, &mut registry.effects);
+    assert!(registry.state.connection(id(1)).is_none(), "it was absent already");
+}
+
+#[test]
 fn an_id_belongs_to_its_user() {
     let mut registry = Registry::new();
     let refused = registry.state.connect(connect("other", 1, &["c"]), 0, &mut registry.effects);

@@ -7,6 +7,7 @@ use crate::support::listener::{ListenResult, Listener, Transport};
 use crate::support::nodes::Nodes;
 use crate::support::page::Page;
 use crate::support::redis::Redis;
+use futures_util::future::join_all;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -156,4 +157,38 @@ async fn users_of_a_killed_node_part_once_and_return_without_loss() {
         assert_eq!(witness.texts, published);
         check_parted(witness, &users);
     }
+}
+
+/// Clients that come to another node before the death of theirs is known wait there until it is.
+async fn clients_wait_for_the_death_of_their_node(signal: &str) {
+    let redis = Redis::start(&[]);
+    let (dying, other) = (start_node(&redis), start_node(&redis));
+    let backend = Backend::new(other.address);
+    let mut clients = Vec::new();
+    for number in 0..2 * USERS {
+        clients.push(OldClient::enter(dying.address, &format!("u{number}")).await);
+    }
+    backend.publish_text("c", "before").await;
+    for client in &mut clients {
+        client.witness.read_until(|witness| witness.texts == ["before"]).await;
+    }
+    dying.signal(signal);
+    backend.publish_text("c", "meanwhile").await;
+    let returns = clients.iter_mut().map(async |client| {
+        client.witness.listener =
+            Listener::attach(other.address, Transport::Websocket, &client.conn_id).await;
+        // It may receive the first message again.
+        client.witness.read_until(|witness| witness.texts.ends_with(&["meanwhile".to_owned()])).await;
+    });
+    join_all(returns).await;
+}
+
+#[actix_web::test]
+async fn clients_of_a_killed_node_are_not_refused() {
+    clients_wait_for_the_death_of_their_node("-KILL").await;
+}
+
+#[actix_web::test]
+async fn clients_of_a_node_that_stands_still_are_not_refused() {
+    clients_wait_for_the_death_of_their_node("-STOP").await;
 }

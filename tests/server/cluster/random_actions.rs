@@ -202,9 +202,9 @@ impl Machines {
             Fault::Killed => self.replace(node, "-KILL").await,
             Fault::Stopped => self.replace(node, "-TERM").await,
             Fault::Paused => {
-                // Shorter than the time after which others count it as dead; pause.rs has the other case.
+                // Often for longer than the time after which others count it as dead.
                 self.nodes[node].signal("-STOP");
-                sleep_up_to(&mut self.chance, 1_000).await;
+                sleep_up_to(&mut self.chance, 4_000).await;
                 self.nodes[node].signal("-CONT");
             }
             Fault::RedisPaused => {

@@ -5,6 +5,7 @@ use super::super::error::EngineError;
 use super::super::reply::Reply;
 use super::Ticket;
 use super::counters::EngineCounters;
+use super::lease::Lease;
 use super::liveness::Chore;
 use super::seen::Seen;
 use super::unit::{Charge, Pending};
@@ -48,6 +49,7 @@ pub struct Shared {
     pub seen: Arc<Seen>,
     pub counters: Arc<EngineCounters>,
     pub health: EngineHealth,
+    pub lease: Arc<Lease>,
 }
 
 /// The way of requests to Redis. Cheap to clone, usable from any thread.
@@ -126,6 +128,11 @@ impl LinkHandle {
 
     pub fn health(&self) -> &EngineHealth {
         &self.shared.health
+    }
+
+    /// Whether this node may answer from its copies.
+    pub fn lease(&self) -> &Arc<Lease> {
+        &self.shared.lease
     }
 
     /// The figures of the link now.

@@ -12,6 +12,7 @@ mod connection;
 pub mod counters;
 mod handle;
 mod join;
+pub mod lease;
 pub mod liveness;
 pub mod problems;
 mod pushes;
@@ -21,7 +22,7 @@ pub mod unit;
 pub mod verdict;
 
 pub use handle::LinkHandle;
-pub use run::Link;
+pub use run::{Link, PATIENCE};
 
 use super::call::{EngineConstants, NodeNumber};
 use super::error::EngineError;

@@ -74,6 +74,7 @@ impl ClusterRequest<'_> {
 
     /// Waits until everything has arrived here that was published before.
     pub(super) async fn receive_earlier(&self) -> Result<(), Refusal> {
+        self.until_alive().await?;
         // What a reply was sent after has arrived before it.
         self.link.call(Call::ReadUser { user: String::new() }).await?;
         Ok(())

@@ -2,12 +2,13 @@
 
 use super::moving::FIND_LIMIT;
 use super::users::VersionedRecord;
-use super::{ClusterRequest, ComingConnection, HeldStreams};
+use super::{ClusterRequest, HeldStreams, OnErrand};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::row::Ownership;
 use crate::broker::handle::node_list::named;
 use crate::broker::registry::Registry;
+use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
 use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::broker::requests::{
@@ -98,6 +99,7 @@ impl ClusterRequest<'_> {
     /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
     pub(super) async fn claim(&self, conn_id: Uuid, user: &str) -> Result<Claimed, Refusal> {
         let until = Instant::now() + FIND_LIMIT;
+        self.until_alive().await?;
         let most = u32::try_from(self.broker.settings.max_connections_per_user).unwrap_or(u32::MAX);
         while Instant::now() < until {
             let own = move |registry: &mut Registry, _: &mut _| {
@@ -108,7 +110,7 @@ impl ClusterRequest<'_> {
                 (None, true) => return Ok(Claimed::Elsewhere),
                 (None, false) => {}
             }
-            let Ok(coming) = self.begin_coming(conn_id, until).await? else { continue };
+            let Ok(coming) = self.begin(Errand::Bring(conn_id), until).await? else { continue };
             match self.claim_row(conn_id, user, most).await? {
                 Ownership::New { generation } => return Ok(Claimed::New(generation, coming)),
                 Ownership::Foreign => return Ok(Claimed::Foreign),
@@ -273,6 +275,7 @@ impl ClusterRequest<'_> {
     }
 
     pub async fn disconnect(&self, conn_id: Uuid, why: Ending) -> Result<bool, Refusal> {
+        self.until_alive().await?;
         let posted = PostedEnding::of(&why);
         let known =
             self.broker.ask(move |registry, context| registry.disconnect(conn_id, &why, context)).await?;
@@ -314,7 +317,7 @@ pub(super) enum Claimed {
     /// This node has the connection, in this generation.
     Here(u64),
     /// The connection is new, and this node owns it in this generation.
-    New(u64, ComingConnection),
+    New(u64, OnErrand),
     /// Another node owns it.
     Elsewhere,
     /// It belongs to another user.

@@ -11,13 +11,16 @@ mod users;
 
 use super::BrokerHandle;
 use crate::broker::engine::error::EngineError;
-use crate::broker::engine::link::LinkHandle;
+use crate::broker::engine::link::{LinkHandle, PATIENCE};
 use crate::broker::registry::Registry;
+use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::messages::Ask;
 use crate::http_error::Refusal;
 use actix::Addr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 /// A request of this node, and the way to Redis.
@@ -40,17 +43,17 @@ impl Drop for HeldStreams {
     }
 }
 
-/// A connection that a request creates or brings. The request is over when this is dropped, also if its client has hung up.
-pub(super) struct ComingConnection {
+/// A request is on an errand until this is dropped, also if its client has hung up.
+pub(super) struct OnErrand {
     registry: Addr<Registry>,
-    conn_id: Uuid,
+    errand: Errand,
     request: Uuid,
 }
 
-impl Drop for ComingConnection {
+impl Drop for OnErrand {
     fn drop(&mut self) {
-        let (conn_id, request) = (self.conn_id, self.request);
-        let end = move |registry: &mut Registry, _: &mut _| registry.end_coming(conn_id, request);
+        let (errand, request) = (self.errand, self.request);
+        let end = move |registry: &mut Registry, _: &mut _| registry.end_errand(errand, request);
         self.registry.do_send(Ask(end));
     }
 }
@@ -63,8 +66,29 @@ impl BrokerHandle {
 }
 
 impl ClusterRequest<'_> {
+    /// Waits until this node may answer from what it has: after a pause, other nodes may have declared it dead and taken its
+    /// connections. Whatever makes something current on this node asks this first.
+    async fn until_alive(&self) -> Result<(), Refusal> {
+        let lease = self.link.lease();
+        if lease.is_held() {
+            return Ok(());
+        }
+        let is_down = self.link.health().silence(std::time::Instant::now()) >= PATIENCE;
+        let limit = if is_down { Duration::ZERO } else { self.timeout() };
+        match lease.is_held_within(limit).await {
+            true => Ok(()),
+            false => Err(EngineError::Unavailable.into()),
+        }
+    }
+
+    /// The time in which a call is answered.
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.broker.settings.engine_timeout_ms)
+    }
+
     /// Makes streams current. A channel that does not exist is left out.
     async fn hold(&self, keys: Vec<Arc<str>>) -> Result<HeldStreams, Refusal> {
+        self.until_alive().await?;
         let (waiter, current) = oneshot::channel();
         let address = self.broker.actors.registry.clone();
         // Only what the registry has begun to hold is released, also if the client hangs up before the answer.
@@ -77,8 +101,17 @@ impl ClusterRequest<'_> {
         Ok(held)
     }
 
-    fn coming(&self, conn_id: Uuid, request: Uuid) -> ComingConnection {
-        ComingConnection { registry: self.broker.actors.registry.clone(), conn_id, request }
+    /// Begins an errand. If another request is on it, waits until that has ended.
+    async fn begin(&self, errand: Errand, until: Instant) -> Result<Result<OnErrand, OtherRequest>, Refusal> {
+        let (registry, request) = (self.broker.actors.registry.clone(), Uuid::new_v4());
+        let on_errand = OnErrand { registry, errand, request };
+        match self.broker.ask(move |registry, _| registry.begin_errand(errand, request)).await? {
+            Some(ended) => {
+                let _ = timeout_at(until, ended).await;
+                Ok(Err(OtherRequest))
+            }
+            None => Ok(Ok(on_errand)),
+        }
     }
 
     /// Waits until Redis knows the members that this node has now. The request has taken effect here, so that a busy registry
@@ -92,8 +125,7 @@ impl ClusterRequest<'_> {
 
     /// Waits for a result of the registry, at most as long as a call may take.
     async fn wait(&self, result: oneshot::Receiver<Result<(), EngineError>>) -> Result<(), Refusal> {
-        let limit = std::time::Duration::from_millis(self.broker.settings.engine_timeout_ms);
-        match tokio::time::timeout(limit, result).await {
+        match tokio::time::timeout(self.timeout(), result).await {
             Ok(Ok(result)) => Ok(result?),
             // The registry has stopped.
             Ok(Err(_)) => Err(Refusal::Draining),
@@ -101,3 +133,6 @@ impl ClusterRequest<'_> {
         }
     }
 }
+
+/// Another request was on the errand, and has ended.
+struct OtherRequest;

@@ -1,10 +1,12 @@
 //! Connections that another node owns: they come to this node when a session attaches here, and their owner does what
 //! requests need.
 
-use super::{ClusterRequest, ComingConnection};
+use super::{ClusterRequest, OnErrand, OtherRequest};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::row::{ConnectionRow, OwnerMark, Ownership};
+use crate::broker::registry::Registry;
+use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::cluster::peers::{Answer, MovedConnection, Question};
 use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
@@ -12,14 +14,18 @@ use crate::http_error::Refusal;
 use crate::protocol::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 /// How long a node waits for the answer of another one.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// The same if the node has not answered before.
+const WATCHED_ANSWER_LIMIT: Duration = Duration::from_millis(200);
 /// How long a request looks for a connection that moves at the same time, and how often.
 pub(super) const FIND_LIMIT: Duration = Duration::from_secs(2);
 const FIND_INTERVAL: Duration = Duration::from_millis(20);
+/// The longest wait until a node that does not answer is declared dead.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
 impl ClusterRequest<'_> {
     /// The row of a connection. `None` if it does not exist in the cluster.
@@ -30,13 +36,22 @@ impl ClusterRequest<'_> {
 
     /// Asks another node.
     pub(super) async fn ask_node(&self, to: NodeNumber, question: Question) -> Result<Answer, Refusal> {
+        self.ask_node_for(ANSWER_LIMIT, to, question).await
+    }
+
+    async fn ask_node_for(
+        &self,
+        limit: Duration,
+        to: NodeNumber,
+        question: Question,
+    ) -> Result<Answer, Refusal> {
         let asked = self.broker.ask(move |registry, _| registry.question(to, question)).await?;
         let (call, answer) = asked.ok_or(Refusal::Draining)?;
         if self.link.call(call).await?.number() == Some(0) {
             // The node has ended. Other nodes learn it within some seconds, and at once if it was stopped.
             return Err(EngineError::Unavailable.into());
         }
-        match timeout(ANSWER_LIMIT, answer).await {
+        match timeout(limit, answer).await {
             Ok(Ok(Answer::Busy)) => Err(EngineError::Timeout { was_sent: true }.into()),
             Ok(Ok(answer)) => Ok(answer),
             // The node has died or is cut off. It is declared dead within some seconds.
@@ -51,7 +66,7 @@ impl ClusterRequest<'_> {
         conn_id: Uuid,
         question: Question,
     ) -> Result<Option<Answer>, Refusal> {
-        let until = Instant::now() + FIND_LIMIT;
+        let mut search = Search::begin();
         loop {
             let Some(row) = self.find(conn_id).await? else { return Ok(None) };
             if !row.is_owner_alive {
@@ -59,43 +74,85 @@ impl ClusterRequest<'_> {
                 continue;
             }
             match self.ask_node(row.owner, question.clone()).await {
-                Ok(Answer::Unknown) | Err(Refusal::EngineUnavailable) if Instant::now() < until => {
-                    sleep(FIND_INTERVAL).await;
+                Ok(Answer::Unknown) if search.continues() => sleep(FIND_INTERVAL).await,
+                Err(Refusal::EngineUnavailable) if search.continues() => {
+                    self.watch(row.owner, &mut search).await?;
                 }
                 answer => return answer.map(Some),
             }
         }
     }
 
+    /// The owner of a connection does not answer. Its connections are free when it answers or is declared dead. Until then one
+    /// request looks again and again, and the others wait for that one.
+    async fn watch(&self, owner: NodeNumber, search: &mut Search) -> Result<(), Refusal> {
+        let settings = &self.broker.settings;
+        let death = settings.engine_dead_ms.saturating_add(2 * settings.engine_beat_ms);
+        search.until = search.begun + Duration::from_millis(death).clamp(FIND_LIMIT, DEATH_LIMIT);
+        if !search.watches(owner) {
+            search.watch = None;
+            match self.begin(Errand::Watch(owner), search.until).await? {
+                Ok(watch) => search.watch = Some(watch),
+                Err(OtherRequest) => return Ok(()),
+            }
+        }
+        sleep(FIND_INTERVAL).await;
+        Ok(())
+    }
+
     /// Makes this node the owner of a connection, if it exists in the cluster. True if it does.
     pub async fn bring(&self, conn_id: Uuid) -> Result<bool, Refusal> {
-        let until = Instant::now() + FIND_LIMIT;
-        while Instant::now() < until {
+        self.until_alive().await?;
+        let mut search = Search::begin();
+        while search.continues() {
             let known =
                 self.broker.ask(move |registry, _| registry.state().connection(conn_id).is_some()).await?;
             if known {
                 return Ok(true);
             }
-            let Ok(_coming) = self.begin_coming(conn_id, until).await? else { continue };
-            match self.bring_now(conn_id).await? {
+            let Ok(_coming) = self.begin(Errand::Bring(conn_id), search.until).await? else { continue };
+            match self.bring_now(conn_id, &search).await? {
                 Brought::Yes => return Ok(true),
                 Brought::Unknown => return Ok(false),
                 Brought::Moved => sleep(FIND_INTERVAL).await,
+                Brought::Silent(owner) => self.watch(owner, &mut search).await?,
             }
         }
         Err(EngineError::Unavailable.into())
     }
 
-    async fn bring_now(&self, conn_id: Uuid) -> Result<Brought, Refusal> {
+    /// Does the same for a client that listens. One that is refused, and so has no session, does not become absent before it
+    /// had the time to come again: otherwise users would part because Redis is gone.
+    pub async fn bring_for_session(&self, conn_id: Uuid) -> Result<(), Refusal> {
+        let brought = self.bring(conn_id).await;
+        if brought.is_err() {
+            let wait_ms = self.broker.settings.poll_wait_ms;
+            self.broker.ask(move |registry, _| registry.keep_present(conn_id, wait_ms)).await?;
+        }
+        brought.map(|_| ())
+    }
+
+    async fn bring_now(&self, conn_id: Uuid, search: &Search) -> Result<Brought, Refusal> {
         let Some(row) = self.find(conn_id).await? else { return Ok(Brought::Unknown) };
         if row.is_owner_alive {
-            let is_free = match self.is_this_node(row.owner).await? {
+            let (owner, watches) = (row.owner, search.watches(row.owner));
+            let of_registry = move |registry: &mut Registry, _: &mut _| {
+                let is_here = registry.node() == Some(owner);
+                (is_here, registry.has_left(conn_id), !watches && registry.is_watched(owner))
+            };
+            let is_free = match self.broker.ask(of_registry).await? {
                 // It may be leaving this node.
-                true => !self.broker.ask(move |registry, _| registry.has_left(conn_id)).await?,
-                false => {
-                    // An owner that is about to end does not answer. The row names no owner soon.
-                    let answer = self.ask_node(row.owner, Question::Release { conn_id }).await;
-                    matches!(answer, Ok(Answer::Released))
+                (true, has_left, _) => !has_left,
+                (false, _, true) => return Ok(Brought::Silent(owner)),
+                (false, _, false) => {
+                    let limit = if watches { WATCHED_ANSWER_LIMIT } else { ANSWER_LIMIT };
+                    let question = Question::Release { conn_id };
+                    match self.ask_node_for(limit, owner, question).await {
+                        Ok(answer) => matches!(answer, Answer::Released),
+                        // It has died, or is about to end. Then the row names no owner soon.
+                        Err(refusal) if refusal.is_of_engine() => return Ok(Brought::Silent(owner)),
+                        Err(refusal) => return Err(refusal),
+                    }
                 }
             };
             if !is_free {
@@ -125,23 +182,6 @@ impl ClusterRequest<'_> {
         let (user, data) = (user.to_owned(), RowData::default().write());
         let reply = self.link.call(Call::Claim { conn: conn_id.to_string(), user, data, most }).await?;
         Ok(Ownership::read(&reply).ok_or_else(malformed_row)?)
-    }
-
-    /// Begins to create or bring a connection. If another request does, waits until that has ended.
-    pub(super) async fn begin_coming(
-        &self,
-        conn_id: Uuid,
-        until: Instant,
-    ) -> Result<Result<ComingConnection, OtherRequest>, Refusal> {
-        let request = Uuid::new_v4();
-        let coming = self.coming(conn_id, request);
-        match self.broker.ask(move |registry, _| registry.begin_coming(conn_id, request)).await? {
-            Some(ended) => {
-                let _ = timeout_at(until, ended).await;
-                Ok(Err(OtherRequest))
-            }
-            None => Ok(Ok(coming)),
-        }
     }
 
     /// Takes a connection that this node owns now.
@@ -186,8 +226,28 @@ pub(super) fn malformed_row() -> EngineError {
     EngineError::Refused("the row of a connection is malformed".into())
 }
 
-/// Another request has created or brought a connection, or has failed to.
-pub(super) struct OtherRequest;
+/// A request that looks for a connection.
+struct Search {
+    begun: Instant,
+    until: Instant,
+    /// It watches the owner.
+    watch: Option<OnErrand>,
+}
+
+impl Search {
+    fn begin() -> Self {
+        let begun = Instant::now();
+        Self { begun, until: begun + FIND_LIMIT, watch: None }
+    }
+
+    fn continues(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    fn watches(&self, owner: NodeNumber) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.errand == Errand::Watch(owner))
+    }
+}
 
 /// How an attempt to bring a connection has ended.
 enum Brought {
@@ -196,4 +256,6 @@ enum Brought {
     Unknown,
     /// Another node has taken it meanwhile.
     Moved,
+    /// Its owner does not answer.
+    Silent(NodeNumber),
 }

@@ -51,6 +51,7 @@ impl Drop for Departure {
         let ((by, generation), (to, id)) = (self.owned, self.asked);
         let conn = connection.conn_id.to_string();
         let data = RowData { released: Some(Released { by, connection }), ..RowData::default() }.write();
+        // It is sent again if the connection to Redis breaks. If the answer is lost, the node that has asked finds the row.
         self.link.send_unanswered(Call::Release { conn, generation: Some(generation), data });
         let answer = Answer::Released;
         self.link.send_unanswered(Call::Send { to, bytes: Post::Answer { id, answer }.write() });

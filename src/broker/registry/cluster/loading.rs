@@ -151,6 +151,7 @@ impl Cluster {
         self.restating = Some(self.counts.needed());
         self.load_blocks();
         if !is_same_node {
+            self.begin_doubt();
             for (key, claim) in self.rows.claims(state) {
                 self.call(claim, Awaited::Claim(key));
             }

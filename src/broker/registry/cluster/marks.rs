@@ -51,6 +51,11 @@ impl Marks {
         self.unanswered = Some(ticket);
     }
 
+    /// Whether a call that stores rows was not answered yet.
+    pub fn are_rows_on_their_way(&self) -> bool {
+        self.unanswered.is_some()
+    }
+
     /// A call that stores rows was answered, or has failed. Returns the mark that may be stored now.
     fn rows_answered(&mut self, ticket: Ticket, is_stored: bool) -> Option<Mark> {
         self.unanswered.take_if(|last| *last == ticket);

@@ -222,6 +222,22 @@ fn a_row_says_how_far_the_client_is_in_each_stream() {
 }
 
 #[test]
+fn rows_are_stored_together_while_a_call_is_on_its_way() {
+    let mut scene = Scene::begin();
+    let own = |scene: &mut Scene| scene.act(|cluster, state, _| cluster.own_row(CONN, 7, state));
+    own(&mut scene);
+    own(&mut scene);
+    own(&mut scene);
+    assert_eq!(scene.sent().1.len(), 1);
+    scene.answer(true);
+    assert_eq!(scene.sent().1.len(), 1, "what has changed meanwhile");
+    own(&mut scene);
+    assert_eq!(scene.sent().1.len(), 1);
+    scene.mark(60, Laggards::default());
+    assert_eq!(scene.sent().1.len(), 2, "a mark is behind all rows");
+}
+
+#[test]
 fn a_channel_that_is_added_later_has_its_own_beginning() {
     let mut scene = Scene::begin();
     scene.follow(30);

@@ -7,6 +7,7 @@ mod applying;
 pub mod copies;
 mod counts;
 pub mod departure;
+pub mod errands;
 mod followed;
 mod lag;
 pub mod listing;
@@ -17,6 +18,7 @@ pub mod peers;
 mod removals;
 pub mod rows;
 pub mod shared_blocks;
+mod trust;
 pub mod user_record;
 
 use super::state::{Effect, RegistryState};
@@ -40,6 +42,7 @@ use rows::Rows;
 use rustc_hash::FxHashMap;
 use shared_blocks::LoadingBlocks;
 use std::sync::Arc;
+use trust::Trust;
 use uuid::Uuid;
 
 /// How long nothing is stated after a call that failed, in ms. What a full Redis refuses must not be repeated at once.
@@ -104,6 +107,7 @@ pub struct Cluster {
     pub(super) lag: DeliveryLag,
     counters: Arc<EngineCounters>,
     outbox: Vec<ToLink>,
+    trust: Trust,
     /// What this node has seen of the streams, for the case that Redis loses it.
     seen: Arc<Seen>,
     term: u64,
@@ -246,10 +250,15 @@ impl Cluster {
             return;
         }
         self.load_again();
-        self.store_rows(state);
         let pairs = self.counts.take();
+        // Requests wait until counts are stated, and with them their rows. Others are collected while a call is on its way:
+        // thousands of connections may come at once.
+        if !pairs.is_empty() || !self.marks.are_rows_on_their_way() {
+            self.store_rows(state);
+        }
         if pairs.is_empty() {
-            return self.end_restating();
+            self.end_restating();
+            return self.end_doubt();
         }
         let counts = pairs.into_iter().filter_map(|pair| self.count(pair, state, now)).collect();
         let call = Call::Set { is_quiet: self.is_quiet, counts };

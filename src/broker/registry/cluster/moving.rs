@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::departure::Departure;
+use super::errands::{Errand, Errands};
 use super::peers::{Answer, MovedConnection, MovedPlace, Post};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::engine::call::{Call, NodeNumber};
@@ -16,7 +17,6 @@ use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Stamp, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// How long this node counts a connection that another node has taken, in ms, unless that node counts it earlier. So the
@@ -31,15 +31,7 @@ pub struct Moving {
     /// Connections that have gone, but still count here, and how many each user has.
     lent: FxHashMap<Uuid, Lent>,
     lent_of: FxHashMap<UserId, u32>,
-    coming: FxHashMap<Uuid, Coming>,
-}
-
-/// A connection that a request creates here, or brings from another node.
-#[derive(Debug)]
-struct Coming {
-    request: Uuid,
-    /// The requests that wait for it.
-    waiting: Vec<oneshot::Sender<()>>,
+    pub errands: Errands,
 }
 
 #[derive(Debug)]
@@ -69,32 +61,9 @@ impl Moving {
         }
     }
 
-    /// A request begins to create or bring a connection. If another request does, the receiver learns when that has ended.
-    pub fn begin_coming(&mut self, conn_id: Uuid, request: Uuid) -> Option<oneshot::Receiver<()>> {
-        match self.coming.get_mut(&conn_id) {
-            Some(coming) => {
-                let (waiter, ended) = oneshot::channel();
-                coming.waiting.push(waiter);
-                Some(ended)
-            }
-            None => {
-                self.coming.insert(conn_id, Coming { request, waiting: Vec::new() });
-                None
-            }
-        }
-    }
-
-    /// A request has ended. If it brought a connection, that has come, or does not.
-    pub fn end_coming(&mut self, conn_id: Uuid, request: Uuid) {
-        if self.coming.get(&conn_id).is_some_and(|coming| coming.request == request) {
-            // The waiters learn it when they are dropped.
-            self.coming.remove(&conn_id);
-        }
-    }
-
     /// Whether a connection has just left this node, or is on its way to it.
     pub fn is_between(&self, conn_id: Uuid) -> bool {
-        self.coming.contains_key(&conn_id) || self.has_left(conn_id)
+        self.errands.is_running(Errand::Bring(conn_id)) || self.has_left(conn_id)
     }
 
     /// Whether this node has given a connection up, and still counts it.
@@ -131,7 +100,7 @@ impl Cluster {
         now: u64,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        if state.connection(conn_id).is_none() || self.moving.coming.contains_key(&conn_id) {
+        if state.connection(conn_id).is_none() || self.moving.errands.is_running(Errand::Bring(conn_id)) {
             return false;
         }
         self.moving.going.insert(conn_id, asked);

@@ -159,6 +159,29 @@ fn unanswered_messages_are_sent_again_with_their_numbers_and_other_calls_fail() 
 }
 
 #[test]
+fn a_connection_that_is_given_up_is_given_up_again_after_a_loss() {
+    let release = |generation| Call::Release { conn: "id".into(), generation, data: vec![1] };
+    let (mut batch, ..) = batch();
+    let now = Instant::now();
+    settle(&mut batch, now);
+    batch.push(release(Some(7)), 1, None, now);
+    assert_eq!(batch.next_pipeline(now).len(), 1);
+    batch.push(release(None), 2, None, now);
+    batch.push(release(Some(9)), 3, None, now);
+    let failed = Err(EngineError::Unavailable);
+    assert_eq!(batch.lost(), [(2, failed)], "this node may own it again when that runs");
+    batch.connected();
+    let mut generations = Vec::new();
+    while let [unit] = batch.next_pipeline(now) {
+        let Call::Release { generation, .. } = unit.call else { panic!("{:?}", unit.call) };
+        generations.extend(generation);
+        let _ = batch.answered(vec![Ok(Reply::Number(1))], TRIP, now);
+    }
+    assert_eq!(generations, [7, 9]);
+    assert!(batch.is_idle());
+}
+
+#[test]
 fn calls_wait_in_order_until_all_nodes_have_reported() {
     let (mut batch, _, counters) = batch();
     let now = Instant::now();

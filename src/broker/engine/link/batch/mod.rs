@@ -117,8 +117,8 @@ impl<O> Batch<O> {
         self.is_connected = true;
     }
 
-    /// The connection has ended. Messages and changes stay, because Redis recognizes them; all other calls end, because
-    /// their requesters state everything again.
+    /// The connection has ended. Messages and changes stay, because Redis recognizes them, and so do calls that may run twice;
+    /// all others end, because their requesters state everything again.
     pub fn lost(&mut self) -> Vec<Outcome<O>> {
         (self.is_connected, self.is_probing) = (false, true);
         (self.held_until, self.settling_since) = (None, None);
@@ -127,7 +127,7 @@ impl<O> Batch<O> {
         let urgent = self.urgent_sent.drain(..).chain(self.urgent.drain(..));
         let units: Vec<_> = sent.chain(self.queue.drain(..)).chain(urgent).collect();
         for unit in units {
-            if !unit.call.is_numbered() {
+            if !unit.call.is_numbered() && !unit.call.is_repeatable() {
                 unit.fail(&EngineError::Unavailable, &mut outcomes);
             } else if !unit.is_abandoned() {
                 self.queue.push_back(unit);

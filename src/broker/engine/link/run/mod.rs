@@ -2,6 +2,8 @@
 
 mod turn;
 
+pub use turn::PATIENCE;
+
 use super::batch::Batch;
 use super::connection::{Arrivals, Connection};
 use super::handle::{Owner, Shared, ToLink};
@@ -82,6 +84,8 @@ pub struct Link {
     /// What other nodes show of this one, and whether Redis has it.
     info: String,
     is_info_sent: bool,
+    /// When the last beat was sent, since the start of the machine.
+    beat_sent: Duration,
     leaving: Option<Leaving>,
 }
 
@@ -96,6 +100,7 @@ impl Link {
             liveness: Liveness::new(Duration::from_millis(settings.constants.beat_ms), now),
             info: settings.info.clone(),
             is_info_sent: false,
+            beat_sent: Duration::ZERO,
             settings: Arc::new(settings),
             shared,
             inbox,

@@ -14,6 +14,7 @@ use super::super::{FromEngine, Outcome};
 use super::{Leaving, Link, News, REPLICAS_LIMIT, State, UNANSWERED_LIMIT};
 use crate::broker::engine::call::{Call, Sender};
 use crate::broker::engine::error::EngineError;
+use crate::clock::since_boot;
 use crate::protocol::ids::Epoch;
 use crate::telemetry::log_sums::{FAILED_CALLS, escaped};
 use log::{info, warn};
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Without a connection for so long, new calls fail at once.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// The delay after a loss. It doubles with each failed attempt.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(1);
@@ -109,6 +110,8 @@ impl Link {
                     let beaten = self.liveness.done(chore, result.as_ref().ok(), Instant::now());
                     if let Some(Beaten { stamp, store }) = beaten {
                         self.shared.seen.raise(stamp);
+                        let dead = Duration::from_millis(self.settings.constants.dead_ms);
+                        self.shared.lease.extend(self.beat_sent.saturating_add(dead));
                         deliver(FromEngine::Stamp { stamp, store });
                     }
                     if let Err(EngineError::Refused(text)) = result {
@@ -123,6 +126,9 @@ impl Link {
         let is_same_node = self.liveness.joined(&joined.attempt, &joined.adopted, now);
         let (node, term) = (self.liveness.node(), joined.adopted.term);
         info!("connected to {} as node {node} in term {term}", joined.server);
+        if !is_same_node {
+            self.shared.lease.doubt(node);
+        }
         self.former = Some(joined.former);
         (self.disconnected_at, self.attempts) = (None, 0);
         self.last_error.clear();
@@ -243,6 +249,9 @@ impl Link {
             let info = (chore == Chore::Beat && !std::mem::replace(&mut self.is_info_sent, true))
                 .then(|| self.info.clone());
             let call = self.liveness.call(chore, info);
+            if chore == Chore::Beat {
+                self.beat_sent = since_boot();
+            }
             self.shared.counters.swept.add(u64::from(matches!(call, Call::Sweep { .. })));
             if chore.is_urgent() {
                 self.batch.push_urgent(call, Owner::Link(chore));
