@@ -2,6 +2,7 @@
 
 mod agreement;
 mod failover;
+mod keys;
 mod kill;
 mod limits;
 mod marks;

@@ -157,8 +157,13 @@ impl Model {
             let stored = counted.map(u64::to_le_bytes).concat();
             keys.insert(format!("tally:{}", boot.as_simple()), Stored::Text(stored));
         }
-        for (key, answer) in &self.idempotency_keys {
-            keys.insert(format!("key:{key}"), Stored::Text(answer.clone()));
+        for (key, (first, answers)) in &self.keyed {
+            let request =
+                [&first.fingerprint.to_le_bytes()[..], &first.time.unix_micros().to_le_bytes()].concat();
+            let answers =
+                answers.iter().map(|(number, answer)| (number.to_le_bytes().to_vec(), answer.clone()));
+            let fields = [(b"request".to_vec(), request)].into_iter().chain(answers);
+            keys.insert(format!("key:{key:032x}"), hash(fields));
         }
         keys.retain(|_, stored| match stored {
             Stored::Text(_) => true,

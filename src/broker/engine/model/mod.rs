@@ -8,7 +8,7 @@ mod presence;
 mod rows;
 mod streams;
 
-use super::call::{Call, NodeNumber, ScriptSettings, Sender};
+use super::call::{Call, KeyedRequest, NodeNumber, ScriptSettings, Sender};
 use super::reply::Reply;
 pub use keys::{Keys, Stored, is_temporary};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -169,7 +169,8 @@ pub struct Model {
     used: BTreeSet<String>,
     /// How the current call changes the sums.
     changed_totals: [i64; TOTALS.len()],
-    idempotency_keys: BTreeMap<String, Vec<u8>>,
+    /// The first request with a key, and the answers about its parts.
+    keyed: BTreeMap<u128, (KeyedRequest, BTreeMap<u32, Vec<u8>>)>,
     mail: BTreeMap<NodeNumber, Vec<u8>>,
     /// Streams to whose logs the call has appended.
     longer: BTreeSet<String>,
@@ -198,7 +199,7 @@ impl Model {
             cookie_secret: None,
             used: BTreeSet::new(),
             changed_totals: Default::default(),
-            idempotency_keys: BTreeMap::new(),
+            keyed: BTreeMap::new(),
             mail: BTreeMap::new(),
             longer: BTreeSet::new(),
         }
@@ -247,7 +248,9 @@ impl Model {
             Call::Append { items } => {
                 self.once(|model| items.iter().flat_map(|item| model.append_item(item)).collect())
             }
-            Call::Change { stream, record } => self.once(|model| model.change(stream, record)),
+            Call::Change { stream, record, part } => {
+                self.once(|model| model.publish_once(part.as_ref(), |model| model.change(stream, record)))
+            }
             Call::Open { channels } => self.open_channels(channels),
             Call::Configure { channel } => self.configure(channel),
             Call::Follow { stream, after, max_bytes } => self.follow(stream, *after, *max_bytes),
