@@ -211,15 +211,17 @@ impl BrokerHandle {
         self.ask(|registry, _| registry.list_blocks()).await
     }
 
-    /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.
+    /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels that this process
+    /// has; see [`Self::read_channels`] for those of the cluster.
     pub async fn channels(
         &self,
         names: Option<Vec<String>>,
         exclude: Vec<String>,
     ) -> Result<Vec<ChannelRef>, Refusal> {
-        if let Some(cluster) = self.cluster() {
-            return Box::pin(cluster.channels(names, exclude)).await;
-        }
+        let names = match (self.cluster(), names) {
+            (Some(cluster), Some(names)) => return Box::pin(cluster.channels(names, &exclude)).await,
+            (_, names) => names,
+        };
         self.ask(move |registry, _| registry.list_channels(names.as_deref(), &exclude)).await
     }
 

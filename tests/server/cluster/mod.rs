@@ -12,6 +12,7 @@ mod outage;
 mod pause;
 mod random_actions;
 mod random_client;
+mod reading;
 mod rights;
 mod rolling;
 mod tls;
