@@ -125,6 +125,7 @@ impl Call {
             Self::Summaries { .. } => Script::Summaries,
             Self::Tally { .. } => Script::Tally,
             Self::UseOnce { .. } => Script::UseOnce,
+            Self::SignOuts { .. } => Script::SignOuts,
             Self::CookieSecret { .. } => Script::CookieSecret,
         }
     }
@@ -168,6 +169,9 @@ impl Call {
             Self::Send { to, bytes } => head.text(to).bytes(bytes),
             Self::Claim { conn, user, data, most } => head.text(conn).text(user).bytes(data).text(most),
             Self::UseOnce { name } => head.text(name),
+            Self::SignOuts { since, ended } => {
+                head.text(since).each(ended, |all, id| all.text(format_args!("{id:032x}")))
+            }
             Self::CookieSecret { proposal } => head.text(proposal.expose()),
             Self::Release { conn, generation, data } => head
                 .text(conn)

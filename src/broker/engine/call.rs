@@ -339,6 +339,12 @@ pub enum Call {
     UseOnce {
         name: String,
     },
+    /// States which sign-ins to the console have ended at the node, and reads which have ended at any node.
+    SignOuts {
+        /// Since when, in µs since 1970.
+        since: u64,
+        ended: Vec<u128>,
+    },
     /// Agrees on the secret of cookies.
     CookieSecret {
         proposal: Secret,

@@ -226,6 +226,8 @@ fn of_rows() -> impl Strategy<Value = Call> {
         8 => (conn(), prop_oneof![5 => Just("x".to_owned()), 1 => user()], bytes(), select(&[0, 0, 1, 2][..]))
             .prop_map(|(conn, user, data, most)| Call::Claim { conn, user, data, most }),
         1 => text(&["a", "b"]).prop_map(|name| Call::UseOnce { name }),
+        1 => (0_u64..40, vec(0_u128..3, 0..3))
+            .prop_map(|(since, ended)| Call::SignOuts { since: super::START_US + since, ended }),
         1 => text(&["s", "t"]).prop_map(|text| Call::CookieSecret { proposal: Secret::new(text) }),
         3 => (conn(), proptest::option::of(drawn()), bytes())
             .prop_map(|(conn, generation, data)| Call::Release { conn, generation, data }),

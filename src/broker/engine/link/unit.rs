@@ -76,6 +76,7 @@ pub fn size(call: &Call) -> usize {
             Call::Beat { info } => info.as_ref().map_or(0, String::len),
             Call::Send { bytes, .. } => bytes.len(),
             Call::UseOnce { name } => name.len(),
+            Call::SignOuts { ended, .. } => ended.len() * size_of::<u128>(),
             Call::CookieSecret { proposal } => proposal.expose().len(),
             Call::Claim { conn, user, data, .. } => texts(&[conn, user]) + data.len(),
             Call::Release { conn, data, .. } => conn.len() + data.len(),

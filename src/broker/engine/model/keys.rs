@@ -21,7 +21,9 @@ pub type Keys = BTreeMap<String, Stored>;
 
 /// Whether Redis itself removes a key after a while.
 pub fn is_temporary(key: &str) -> bool {
-    ["seq:", "key:", "mark:", "mark_before:", "tally:", "once:"].iter().any(|kind| key.starts_with(kind))
+    ["seq:", "key:", "mark:", "mark_before:", "tally:", "once:", "sign_outs"]
+        .iter()
+        .any(|kind| key.starts_with(kind))
 }
 
 fn hash<F: Into<Vec<u8>>, V: Into<Vec<u8>>>(fields: impl IntoIterator<Item = (F, V)>) -> Stored {
@@ -152,6 +154,8 @@ impl Model {
         let secret = self.cookie_secret.iter().map(|secret| ("cookie_secret", secret.as_str()));
         keys.insert("meta".into(), hash(secret));
         keys.extend(self.used.iter().map(|name| (format!("once:{name}"), Stored::Text(b"1".to_vec()))));
+        let sign_outs = self.sign_outs.iter().map(|(id, at)| (id.clone().into_bytes(), *at));
+        keys.insert("sign_outs".into(), Stored::Scores(sign_outs.collect()));
         keys.extend(self.calls());
         for (boot, counted) in &self.tallies {
             let stored = counted.map(u64::to_le_bytes).concat();

@@ -165,6 +165,8 @@ pub struct Model {
     /// What each process has counted.
     tallies: BTreeMap<Uuid, [u64; 2]>,
     cookie_secret: Option<String>,
+    /// When sign-ins to the console have ended, by id.
+    sign_outs: BTreeMap<String, u64>,
     /// What was used and is valid once.
     used: BTreeSet<String>,
     /// How the current call changes the sums.
@@ -197,6 +199,7 @@ impl Model {
             last_calls: BTreeMap::new(),
             tallies: BTreeMap::new(),
             cookie_secret: None,
+            sign_outs: BTreeMap::new(),
             used: BTreeSet::new(),
             changed_totals: Default::default(),
             keyed: BTreeMap::new(),
@@ -230,7 +233,9 @@ impl Model {
             Call::Read { .. } | Call::ReadUser { .. } | Call::Find { .. } | Call::Nodes => return None,
             Call::Blocks { .. } | Call::Channels { .. } | Call::Summaries { .. } => return None,
             Call::Sweep { .. } | Call::Send { .. } => return None,
-            Call::Tally { .. } | Call::UseOnce { .. } | Call::CookieSecret { .. } => return None,
+            Call::Tally { .. } | Call::UseOnce { .. } | Call::CookieSecret { .. } | Call::SignOuts { .. } => {
+                return None;
+            }
             _ => {}
         }
         match &self.term {
@@ -294,6 +299,7 @@ impl Model {
             Call::CookieSecret { proposal } => {
                 bytes(self.cookie_secret.get_or_insert_with(|| proposal.expose().to_owned()))
             }
+            Call::SignOuts { since, ended } => self.exchange_sign_outs(*since, ended),
             Call::UseOnce { name } => number(self.used.insert(name.clone())),
             Call::Release { conn, generation, data } => number(self.release(conn, *generation, data)),
             Call::Find { conn } => self.find(conn),
