@@ -1,7 +1,8 @@
 //! `channels_info`: the part of several answers that describes channels and their users.
 
 use super::info::InfoOptions;
-use crate::broker::requests::{ChannelRef, Snapshot};
+use crate::broker::handle::BrokerHandle;
+use crate::broker::requests::{ChannelRef, Inspect, Snapshot};
 use crate::http_error::Refusal;
 use crate::protocol::event::push_history_entry;
 use crate::protocol::json;
@@ -21,7 +22,7 @@ pub enum Freshness {
 }
 
 /// The collected data of the channels of one answer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ChannelsInfo {
     channels: Vec<Snapshot>,
     public_state: bool,
@@ -48,6 +49,29 @@ impl ChannelsInfo {
             }
         };
         Ok(Self { channels: snapshots, public_state: options.return_public_state })
+    }
+
+    /// Reads the named channels, if Redis decides, without following them.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn read(
+        broker: &BrokerHandle,
+        mut names: Vec<String>,
+        options: &InfoOptions,
+    ) -> Result<Option<Self>, Refusal> {
+        names.retain(|name| !options.exclude_channels.contains(name));
+        let include = Inspect { users: options.include_users, history: options.include_history };
+        let channels = broker.read_channels(&names, &include).await?;
+        Ok(channels.map(|channels| Self { channels, public_state: options.return_public_state }))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.channels.len()
     }
 
     /// Appends `{"channels": {…}, "users": […]}`.

@@ -117,6 +117,21 @@ fn options(fields: &mut Fields<'_>) -> Option<InfoOptions> {
     })
 }
 
+async fn gather(broker: &BrokerHandle, options: &InfoOptions) -> Result<ChannelsInfo, Refusal> {
+    let named = options.channels.is_some();
+    if !named
+        && let Some(all) = broker.names_in_cluster().await?
+        && let Some(info) = ChannelsInfo::read(broker, all, options).await?
+    {
+        return Ok(info);
+    }
+    let channels = broker.channels(options.channels.clone(), options.exclude_channels.clone()).await?;
+    // Channels that the request names are queried, so that earlier publishes are visible. Querying all channels would
+    // be too expensive.
+    let freshness = if named { Freshness::AfterChange } else { Freshness::Summary };
+    ChannelsInfo::gather(channels, options, freshness).await
+}
+
 /// /info, with any method.
 ///
 /// # Errors
@@ -128,13 +143,7 @@ pub async fn info_of_channels(
 ) -> Result<HttpResponse, Refusal> {
     let request = InfoRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
     broker.admit_response()?;
-    let (names, exclude) = (request.info.channels.clone(), request.info.exclude_channels.clone());
-    let named = names.is_some();
-    let channels = broker.channels(names, exclude).await?;
-    // Channels that the request names are queried, so that earlier publishes are visible. Querying all channels would
-    // be too expensive.
-    let freshness = if named { Freshness::AfterChange } else { Freshness::Summary };
-    let info = ChannelsInfo::gather(channels, &request.info, freshness).await?;
+    let info = gather(&broker, &request.info).await?;
     // Other requests may have used the limit in the meantime.
     broker.admit_response()?;
     let mut out = Vec::new();

@@ -11,9 +11,10 @@ use crate::auth::Gate;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::ReceiptSlot;
+use crate::broker::requests::{KeyedRequest, ReceiptSlot};
 use crate::http_error::Refusal;
 use crate::protocol::message::{Delete, Delivery};
+use crate::protocol::time::Timestamp;
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use uuid::Uuid;
@@ -51,8 +52,9 @@ impl Publishable for Delete {
         broker: &BrokerHandle,
         items: Vec<Self>,
         slots: Vec<ReceiptSlot>,
-    ) -> Result<(), Refusal> {
-        broker.delete(items, slots).await
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        broker.delete(items, slots, request).await
     }
 }
 

@@ -11,7 +11,7 @@ use crate::auth::Gate;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::ReceiptSlot;
+use crate::broker::requests::{KeyedRequest, ReceiptSlot};
 use crate::http_error::Refusal;
 use crate::protocol::message::{Delivery, Edit};
 use crate::protocol::time::Timestamp;
@@ -82,8 +82,9 @@ impl Publishable for Edit {
         broker: &BrokerHandle,
         items: Vec<Self>,
         slots: Vec<ReceiptSlot>,
-    ) -> Result<(), Refusal> {
-        broker.edit(items, slots).await
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        broker.edit(items, slots, request).await
     }
 }
 

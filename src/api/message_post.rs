@@ -11,7 +11,7 @@ use crate::auth::Gate;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::ReceiptSlot;
+use crate::broker::requests::{KeyedRequest, ReceiptSlot};
 use crate::http_error::Refusal;
 use crate::protocol::message::{Delivery, Message};
 use crate::protocol::time::Timestamp;
@@ -76,8 +76,9 @@ impl Publishable for Message {
         broker: &BrokerHandle,
         items: Vec<Self>,
         slots: Vec<ReceiptSlot>,
-    ) -> Result<(), Refusal> {
-        broker.publish(items, slots).await
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        broker.publish(items, slots, request).await
     }
 }
 

@@ -9,7 +9,7 @@ use crate::auth::Gate;
 use crate::auth::guard::Signed;
 use crate::auth::idempotency::{Claim, Claimed, fingerprint};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::{PublishedItem, Receipt, ReceiptSlot, Receipts};
+use crate::broker::requests::{KeyedRequest, PublishedItem, Receipt, ReceiptSlot, Receipts};
 use crate::http_error::Refusal;
 use crate::limits::responses::LARGE;
 use crate::protocol::json;
@@ -42,6 +42,11 @@ impl ItemDefaults {
         Self { now, key: None }
     }
 
+    /// The same for a repeated request whose first one came at this time.
+    fn since(&self, first: Timestamp) -> Self {
+        Self { now: first, key: self.key }
+    }
+
     /// The id of the item at this index. With a key the same request always has the same ids (RFC 9562, section 5.8), so
     /// that the answer to a repeated request need not be stored.
     pub fn id(&self, index: usize) -> Uuid {
@@ -67,12 +72,17 @@ pub(super) trait Publishable: Clone {
     /// Appends the item of the answer without its last brace.
     fn write(&self, out: &mut Vec<u8>);
 
-    /// Sends items to the broker, with a slot for each receipt or without slots.
+    /// Sends items to the broker, with a slot for each receipt or without slots. Returns the time of an earlier request
+    /// that has published them.
     ///
     /// # Errors
     /// As [`BrokerHandle::publish`].
-    async fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>)
-    -> Result<(), Refusal>;
+    async fn publish(
+        broker: &BrokerHandle,
+        items: Vec<Self>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal>;
 }
 
 /// Appends the answer.
@@ -95,7 +105,7 @@ pub(super) async fn publish_plain<T: Publishable>(
 ) -> Result<HttpResponse, Refusal> {
     let items = parse::<T>(broker, body, &ItemDefaults::at(Timestamp::now()))?;
     let answer = batch::admitted(signed, broker, body.len(), &items, write)?;
-    T::publish(broker, items, Vec::new()).await?;
+    T::publish(broker, items, Vec::new(), None).await?;
     Ok(answer)
 }
 
@@ -122,7 +132,7 @@ pub(super) async fn publish<T: Publishable>(
     let key = gate.secrets().key_identity(signed.secret(), &key).ok_or(Refusal::BadSignature)?;
     match gate.idempotency.claim(key, fingerprint(&T::METHOD, body), Timestamp::now())? {
         Claimed::New(claim) => {
-            let defaults = ItemDefaults { now: claim.first(), key: Some(key) };
+            let defaults = ItemDefaults { now: claim.request().time, key: Some(key) };
             request.publish::<T>(&defaults, Some(claim)).await
         }
         Claimed::Known { first, receipts } => {
@@ -138,6 +148,14 @@ fn parse<T: Publishable>(
     defaults: &ItemDefaults,
 ) -> Result<Vec<T>, Invalid> {
     T::parse(body, &RequestLimits::from(&*broker.settings), defaults)
+}
+
+/// What became of the items of a request.
+enum Sent<'c> {
+    /// They are published. The claim lasts until the answer is written.
+    Published(Option<Claim<'c>>),
+    /// A request at another node had published them, at this time.
+    Before(Timestamp),
 }
 
 /// A request with options.
@@ -163,37 +181,43 @@ impl Request<'_> {
         let (receipts, slots) = Receipts::new(items.len());
         let Some(level) = self.receipt else {
             let answer = batch::written(self.broker, self.body.len(), &items, write)?;
-            self.send(items, &receipts, slots, claim).await?;
-            return Ok(answer);
+            return match self.send(items, &receipts, slots, claim).await? {
+                Sent::Published(_) => Ok(answer),
+                Sent::Before(first) => self.replay::<T>(&defaults.since(first), &receipts).await,
+            };
         };
         self.admit_receipts(&items)?;
-        // The claim lasts until the answer is written.
-        let _claim = self.send(items.clone(), &receipts, slots, claim).await?;
-        let receipts = wait_for(&receipts, self.deadline()).await;
-        Ok(self.answer(&items, &receipts, level, Online::Counted))
+        match self.send(items.clone(), &receipts, slots, claim).await? {
+            Sent::Published(_claim) => {
+                let receipts = wait_for(&receipts, self.deadline()).await;
+                Ok(self.answer(&items, &receipts, level, Online::Counted))
+            }
+            Sent::Before(first) => self.replay::<T>(&defaults.since(first), &receipts).await,
+        }
     }
 
-    /// Gives the items to the broker, and stores the outcome with the claim. Returns the claim.
+    /// Gives the items to the broker, and stores the outcome with the claim. If a request at another node has published
+    /// them, this node stores nothing: the engine remembers the key.
     async fn send<'c, T: Publishable>(
         &self,
         items: Vec<T>,
         receipts: &Arc<Receipts>,
         slots: Vec<ReceiptSlot>,
         mut claim: Option<Claim<'c>>,
-    ) -> Result<Option<Claim<'c>>, Refusal> {
+    ) -> Result<Sent<'c>, Refusal> {
         let streams = items.iter().map(|item| item.delivery().users().len().max(1)).sum();
         if let Some(claim) = &mut claim {
             claim.begin(streams);
         }
-        let sent = T::publish(self.broker, items, slots).await;
+        let sent = T::publish(self.broker, items, slots, claim.as_ref().map(Claim::request)).await;
         if let Some(claim) = &mut claim {
             match &sent {
-                Ok(()) => claim.published(receipts),
+                Ok(None) => claim.published(receipts),
                 Err(refusal) if refusal.is_uncertain() => {}
-                Err(_) => claim.refused(),
+                Ok(Some(_)) | Err(_) => claim.refused(),
             }
         }
-        sent.map(|()| claim)
+        Ok(sent?.map_or(Sent::Published(claim), Sent::Before))
     }
 
     /// Answers a request whose items are already published.

@@ -4,7 +4,7 @@
 //! Of each request the table stores a fingerprint, its time and the positions of its items: the body of the repeated
 //! request suffices to write the answer again. A key is stored until its window has passed, and none is removed early.
 
-use crate::broker::requests::Receipts;
+use crate::broker::requests::{KeyedRequest, Receipts};
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::time::Timestamp;
 use crate::telemetry::in_flight::BoundedCounter;
@@ -76,8 +76,7 @@ pub enum Claimed<'a> {
 #[derive(Debug)]
 pub struct Claim<'a> {
     keys: &'a IdempotencyKeys,
-    key: u128,
-    first: Timestamp,
+    request: KeyedRequest,
     at_ms: u64,
     outcome: PublishOutcome,
     /// What is true of the items if this request publishes nothing.
@@ -139,7 +138,8 @@ impl IdempotencyKeys {
             known.state = KeyState::Claimed;
             let first = known.first;
             shard.ends.retain(|(_, other)| *other != key);
-            return Ok(Claimed::New(self.new_claim(key, first, now_ms, PublishOutcome::Uncertain)));
+            let request = KeyedRequest { key, fingerprint, time: first };
+            return Ok(Claimed::New(self.new_claim(request, now_ms, PublishOutcome::Uncertain)));
         }
         if !self.stored.try_add(1) {
             drop(shard);
@@ -147,11 +147,12 @@ impl IdempotencyKeys {
         }
         let record = KeyRecord { fingerprint, first, state: KeyState::Claimed, count: 1 };
         shard.keys.insert(key, record);
-        Ok(Claimed::New(self.new_claim(key, first, now_ms, PublishOutcome::NotPublished)))
+        let request = KeyedRequest { key, fingerprint, time: first };
+        Ok(Claimed::New(self.new_claim(request, now_ms, PublishOutcome::NotPublished)))
     }
 
-    fn new_claim(&self, key: u128, first: Timestamp, at_ms: u64, before: PublishOutcome) -> Claim<'_> {
-        Claim { keys: self, key, first, at_ms, outcome: before.clone(), before }
+    fn new_claim(&self, request: KeyedRequest, at_ms: u64, before: PublishOutcome) -> Claim<'_> {
+        Claim { keys: self, request, at_ms, outcome: before.clone(), before }
     }
 
     /// Removes the keys whose window has passed.
@@ -216,33 +217,33 @@ impl KeyRecord {
 }
 
 impl Claim<'_> {
-    /// The time of the first request with the key.
-    pub fn first(&self) -> Timestamp {
-        self.first
+    /// The request, with the time of the first one that has the key.
+    pub fn request(&self) -> KeyedRequest {
+        self.request
     }
 
     /// States that the items are given to the engine now, for this many streams. Until [`Claim::published`] or
     /// [`Claim::refused`] it is uncertain whether they are published.
     pub fn begin(&mut self, streams: usize) {
         self.outcome = PublishOutcome::Uncertain;
-        if let Some(record) = self.keys.shard(self.key).keys.get_mut(&self.key) {
+        if let Some(record) = self.keys.shard(self.request.key).keys.get_mut(&self.request.key) {
             let more = streams.saturating_sub(record.count);
             record.count += more;
             self.keys.stored.add(more);
         }
     }
 
-    /// States that the engine has published none of the items.
+    /// States that the engine has published none of the items for this request.
     pub fn refused(&mut self) {
         self.outcome = self.before.clone();
     }
 
     /// Stores that the items are published.
     pub fn published(&mut self, receipts: &Arc<Receipts>) {
-        let mut shard = self.keys.shard(self.key);
-        let Some(record) = shard.keys.get_mut(&self.key) else { return };
+        let mut shard = self.keys.shard(self.request.key);
+        let Some(record) = shard.keys.get_mut(&self.request.key) else { return };
         record.state = KeyState::Published { receipts: receipts.clone(), is_answered: false };
-        shard.ends.push_back((self.end_ms(), self.key));
+        shard.ends.push_back((self.end_ms(), self.request.key));
         self.outcome = PublishOutcome::Published(receipts.clone());
     }
 
@@ -253,21 +254,21 @@ impl Claim<'_> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let mut shard = self.keys.shard(self.key);
+        let mut shard = self.keys.shard(self.request.key);
         match &self.outcome {
             PublishOutcome::NotPublished => {
-                if let Some(record) = shard.keys.remove(&self.key) {
+                if let Some(record) = shard.keys.remove(&self.request.key) {
                     self.keys.stored.sub(record.count);
                 }
             }
             PublishOutcome::Uncertain => {
-                if let Some(record) = shard.keys.get_mut(&self.key) {
+                if let Some(record) = shard.keys.get_mut(&self.request.key) {
                     record.state = KeyState::Uncertain;
-                    shard.ends.push_back((self.end_ms(), self.key));
+                    shard.ends.push_back((self.end_ms(), self.request.key));
                 }
             }
             PublishOutcome::Published(published) => {
-                let Some(record) = shard.keys.get_mut(&self.key) else { return };
+                let Some(record) = shard.keys.get_mut(&self.request.key) else { return };
                 // The window may have passed, and another request may have claimed the key.
                 if let KeyState::Published { receipts, is_answered } = &mut record.state
                     && Arc::ptr_eq(receipts, published)

@@ -86,7 +86,7 @@ fn an_uncertain_request_is_published_again_with_its_first_time() {
     keys.claimed(1, 5).begin(1);
     assert_eq!(keys.claim_at(1, 8, time(6), 6).unwrap_err(), Refusal::IdempotencyKeyReused);
     let mut again = keys.claimed(1, 900);
-    assert_eq!(again.first(), time(5));
+    assert_eq!(again.request().time, time(5));
     assert_eq!(keys.try_claim(1, 900).unwrap_err(), Refusal::IdempotencyInProgress);
     again.begin(1);
     again.refused();
@@ -94,7 +94,7 @@ fn an_uncertain_request_is_published_again_with_its_first_time() {
     // The refusal of the second says nothing about the first. The window begins with the latest.
     keys.sweep_at(1_899);
     let mut last = keys.claimed(1, 1_899);
-    assert_eq!((last.first(), keys.num_stored()), (time(5), (1, 1)));
+    assert_eq!((last.request().time, keys.num_stored()), (time(5), (1, 1)));
     last.published_to(&Receipts::new(1).0, 1);
     drop(last);
     assert!(matches!(keys.try_claim(1, 2_898), Ok(Claimed::Known { first, .. }) if first == time(5)));
@@ -253,7 +253,7 @@ proptest! {
                         (Ok(Claimed::New(mut claim)), known) => {
                             let first_ms = known.as_ref().map_or(now_ms, |known| known.first_ms);
                             prop_assert!(known.as_ref().is_none_or(|known| known.uncertain && known.body == body));
-                            prop_assert_eq!(claim.first(), time(first_ms));
+                            prop_assert_eq!(claim.request().time, time(first_ms));
                             if fate != Fate::Refused {
                                 // Equal bodies have equal numbers of streams.
                                 claim.begin((key + body) as usize % 4);

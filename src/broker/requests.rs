@@ -1,6 +1,7 @@
 //! The requests to the broker and their answers, as plain data.
 
-pub use super::channel::messages::{ChannelRef, Snapshot, StoredMessage};
+pub use super::channel::messages::{ChannelRef, Inspect, Snapshot, StoredMessage};
+pub use super::engine::call::KeyedRequest;
 pub use super::hub::messages::SessionFigures;
 pub use super::receipts::{PublishedItem, Receipt, ReceiptSlot, Receipts, StreamReceipt};
 pub use super::registry::state::Phase;

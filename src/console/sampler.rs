@@ -79,10 +79,11 @@ impl Sampler {
         if std::mem::replace(&mut cluster.is_reading, true) {
             return;
         }
-        let (nodes, gate) = (cluster.nodes.clone(), self.gate.clone());
+        let (nodes, gate, console) = (cluster.nodes.clone(), self.gate.clone(), self.console.clone());
         let refreshed = async move {
             let agreed = nodes.agree_on_cookie_secret(gate.cookie_secret());
-            let (_, _, agreed) = tokio::join!(nodes.refresh(), nodes.tally(), agreed);
+            let ended = exchange_sign_outs(&console, &nodes);
+            let (_, _, agreed, ()) = tokio::join!(nodes.refresh(), nodes.tally(), agreed, ended);
             agreed.into_iter().for_each(|secret| gate.agree_on_cookie_secret(secret));
         };
         let refreshed = refreshed.into_actor(self);
@@ -103,6 +104,15 @@ impl Sampler {
         self.console.recorder.forget();
         self.gate.idempotency.sweep();
         log_sums::log_sums();
+    }
+}
+
+/// A sign-out is valid at all nodes. What Redis has not answered is stated again.
+async fn exchange_sign_outs(console: &Console, nodes: &Nodes) {
+    let ended = console.ended().take_unstated();
+    match nodes.exchange_sign_outs(ended.clone()).await {
+        Some(stated) => console.end_stated_sign_ins(stated),
+        None => console.ended().state_later(ended),
     }
 }
 

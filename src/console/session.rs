@@ -16,6 +16,7 @@ use super::endpoints::Console;
 use crate::auth::guard::{Caller, caller_of, now_unix};
 use crate::auth::proxy::BaseUrl;
 use crate::auth::{Gate, text};
+use crate::broker::handle::BrokerHandle;
 use crate::http_error::{Refusal, escape_html};
 
 /// Name of the cookie, as in the original.
@@ -160,8 +161,13 @@ pub fn end(req: &HttpRequest) -> Result<(), Refusal> {
     let (gate, console) = parts(req)?;
     let now_unix = now_unix();
     let sign_ins: Vec<SignIn> = valid_sign_ins(gate, console, req.headers(), now_unix).collect();
+    let broker = req.app_data::<web::Data<BrokerHandle>>().ok_or(Refusal::Internal)?;
+    let mut ended = console.ended();
     for sign_in in sign_ins {
-        console.ended().add(sign_in.id, now_unix, MAX_AGE_S);
+        ended.add(sign_in.id, now_unix, MAX_AGE_S);
+        if broker.is_clustered() {
+            ended.state_later([sign_in.id]);
+        }
     }
     Ok(())
 }

@@ -108,6 +108,8 @@ pub struct EndedSessions {
     until: HashMap<u128, u64>,
     /// Cookies issued up to this time count as ended.
     all_up_to: u64,
+    /// Those that this node has not stated to the others.
+    unstated: Vec<u128>,
 }
 
 impl EndedSessions {
@@ -121,6 +123,26 @@ impl EndedSessions {
             self.all_up_to = now_unix;
         }
         self.until.insert(id, now_unix + max_age_s);
+    }
+
+    /// Other nodes must learn that a sign-in has ended. Beyond the limit of the list they do not.
+    pub fn state_later(&mut self, ids: impl IntoIterator<Item = u128>) {
+        let room = MAX_ENDED.saturating_sub(self.unstated.len());
+        self.unstated.extend(ids.into_iter().take(room));
+    }
+
+    /// Takes those that other nodes must learn.
+    pub fn take_unstated(&mut self) -> Vec<u128> {
+        std::mem::take(&mut self.unstated)
+    }
+
+    /// Ends sign-ins that have ended at another node.
+    pub fn add_stated(&mut self, ids: impl IntoIterator<Item = u128>, now_unix: u64, max_age_s: u64) {
+        for id in ids {
+            if !self.until.contains_key(&id) {
+                self.add(id, now_unix, max_age_s);
+            }
+        }
     }
 
     /// Whether the sign-in of a cookie issued at this time has ended.
@@ -231,6 +253,25 @@ mod tests {
         let mut ended = EndedSessions::default();
         ended.add(7, 1_000, DAY);
         assert!(ended.has(7, 1_000) && ended.has(7, 999) && !ended.has(8, 1_000));
+    }
+
+    #[test]
+    fn what_other_nodes_must_learn_is_taken_once() {
+        let mut ended = EndedSessions::default();
+        ended.state_later([7, 8]);
+        assert_eq!((ended.take_unstated(), ended.take_unstated()), (vec![7, 8], vec![]));
+        ended.state_later(0..=MAX_ENDED as u128);
+        ended.state_later([7]);
+        assert_eq!(ended.take_unstated().len(), MAX_ENDED);
+    }
+
+    #[test]
+    fn what_other_nodes_state_again_fills_no_list() {
+        let mut ended = EndedSessions::default();
+        for now_unix in 1_000..1_003 {
+            ended.add_stated(0..MAX_ENDED as u128, now_unix, DAY);
+        }
+        assert!(ended.has(7, 1_001) && !ended.has(1 << 64, 500), "one that goes on is still valid");
     }
 
     #[test]

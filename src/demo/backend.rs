@@ -202,7 +202,7 @@ async fn post(
     let mut messages = parse_messages(&as_list(body), &limits(&broker), Timestamp::now())?;
     messages.iter_mut().for_each(|message| add_prefix(&mut message.user));
     let answer = prefixed(&broker, &mut messages, |message| &mut message.delivery, write_message_answer)?;
-    broker.publish(messages, Vec::new()).await?;
+    broker.publish(messages, Vec::new(), None).await?;
     Ok(answer)
 }
 
@@ -215,7 +215,7 @@ async fn patch(
     let mut edits = parse_edits(&as_list(body), &limits(&broker), Timestamp::now())?;
     edits.iter_mut().for_each(|edit| add_prefixes(&mut edit.user));
     let answer = prefixed(&broker, &mut edits, |edit| &mut edit.delivery, write_edit_answer)?;
-    broker.edit(edits, Vec::new()).await?;
+    broker.edit(edits, Vec::new(), None).await?;
     Ok(answer)
 }
 
@@ -227,6 +227,6 @@ async fn delete(
     admit(&broker, &demo)?;
     let mut deletes = parse_deletes(&as_list(body), &limits(&broker))?;
     let answer = prefixed(&broker, &mut deletes, |delete| &mut delete.delivery, write_delete_answer)?;
-    broker.delete(deletes, Vec::new()).await?;
+    broker.delete(deletes, Vec::new(), None).await?;
     Ok(answer)
 }

@@ -1,6 +1,6 @@
 //! The script of each call, and its arguments, in the order that each script describes. Pure.
 
-use super::call::{Call, ChannelToOpen, Count, EngineConstants, Sender};
+use super::call::{Call, ChannelToOpen, Count, EngineConstants, KeyedPart, KeyedRequest, Sender};
 use super::scripts::Script;
 
 /// Arguments of a script.
@@ -24,6 +24,10 @@ impl Arguments {
 
     fn each<T>(self, items: &[T], add: impl Fn(Self, &T) -> Self) -> Self {
         items.iter().fold(self, add)
+    }
+
+    fn part(self, part: Option<KeyedPart>) -> Self {
+        self.bytes(&part.map_or(Vec::new(), KeyedPart::encode))
     }
 
     fn channel(self, channel: &ChannelToOpen) -> Self {
@@ -51,6 +55,16 @@ impl EngineConstants {
             self.dead_ms,
         ];
         values.map(u64::to_le_bytes).concat()
+    }
+}
+
+impl KeyedPart {
+    /// What identifies the request apart from its key, its time in µs since 1970, the number of the part, and the key;
+    /// `once.lua` reads it.
+    fn encode(self) -> Vec<u8> {
+        let Self { request: KeyedRequest { key, fingerprint, time }, number } = self;
+        let head = [&fingerprint.to_le_bytes()[..], &time.unix_micros().to_le_bytes(), &number.to_le_bytes()];
+        [&head.concat()[..], format!("{key:032x}").as_bytes()].concat()
     }
 }
 
@@ -111,6 +125,7 @@ impl Call {
             Self::Summaries { .. } => Script::Summaries,
             Self::Tally { .. } => Script::Tally,
             Self::UseOnce { .. } => Script::UseOnce,
+            Self::SignOuts { .. } => Script::SignOuts,
             Self::CookieSecret { .. } => Script::CookieSecret,
         }
     }
@@ -123,11 +138,12 @@ impl Call {
             Self::Report { stamp, streams } => {
                 head.text(stamp.0).each(streams, |all, (stream, offset)| all.text(stream).text(offset))
             }
-            Self::Append { items } => sender.numbered_head().each(items, |all, item| {
-                let key = item.idempotency_key.as_deref().unwrap_or_default();
-                all.text(&item.stream).bytes(&item.record).text(key)
-            }),
-            Self::Change { stream, record } => sender.numbered_head().text(stream).bytes(record),
+            Self::Append { items } => sender
+                .numbered_head()
+                .each(items, |all, item| all.text(&item.stream).bytes(&item.record).part(item.part)),
+            Self::Change { stream, record, part } => {
+                sender.numbered_head().text(stream).bytes(record).part(*part)
+            }
             Self::Open { channels } => head.each(channels, Arguments::channel),
             Self::Configure { channel } => head.channel(channel),
             Self::Follow { stream, after, max_bytes } => head.text(stream).text(after).text(max_bytes),
@@ -153,6 +169,9 @@ impl Call {
             Self::Send { to, bytes } => head.text(to).bytes(bytes),
             Self::Claim { conn, user, data, most } => head.text(conn).text(user).bytes(data).text(most),
             Self::UseOnce { name } => head.text(name),
+            Self::SignOuts { since, ended } => {
+                head.text(since).each(ended, |all, id| all.text(format_args!("{id:032x}")))
+            }
             Self::CookieSecret { proposal } => head.text(proposal.expose()),
             Self::Release { conn, generation, data } => head
                 .text(conn)

@@ -2,6 +2,7 @@
 
 use crate::config::Secret;
 use crate::protocol::ids::{Epoch, Offset, Stamp};
+use crate::protocol::time::Timestamp;
 use uuid::Uuid;
 
 /// The number of a node: random, less than 2^53, so that scripts represent it exactly. A node draws a new one for each
@@ -111,13 +112,31 @@ pub struct ChannelToOpen {
     pub offset: Offset,
 }
 
+/// A request with an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyedRequest {
+    /// Identifies the key and the secret of the request.
+    pub key: u128,
+    /// Identifies its method and body.
+    pub fingerprint: u128,
+    pub time: Timestamp,
+}
+
+/// A part of a request with an idempotency key: what it publishes in one stream.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyedPart {
+    pub request: KeyedRequest,
+    pub number: u32,
+}
+
 /// A message to publish.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// The key of a stream.
     pub stream: String,
     pub record: Vec<u8>,
-    pub idempotency_key: Option<String>,
+    /// `None` if its request has no idempotency key.
+    pub part: Option<KeyedPart>,
 }
 
 /// How many connections of a user a node has in a stream.
@@ -181,6 +200,8 @@ pub enum Call {
     Change {
         stream: String,
         record: Vec<u8>,
+        /// `None` if its request has no idempotency key.
+        part: Option<KeyedPart>,
     },
     /// Begins the channels that are missing.
     Open {
@@ -317,6 +338,12 @@ pub enum Call {
     /// Uses something that is valid once.
     UseOnce {
         name: String,
+    },
+    /// States which sign-ins to the console have ended at the node, and reads which have ended at any node.
+    SignOuts {
+        /// Since when, in µs since 1970.
+        since: u64,
+        ended: Vec<u128>,
     },
     /// Agrees on the secret of cookies.
     CookieSecret {

@@ -3,6 +3,7 @@
 //! The mail of a script is a sequence of items: `u32` length, `u8` version, `u8` kind, contents. Little endian.
 
 use crate::protocol::ids::{Epoch, Offset, Position, Stamp};
+use crate::protocol::time::Timestamp;
 
 /// An item of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,15 +135,23 @@ pub fn read_mail(bytes: &[u8]) -> Option<Vec<Mail<'_>>> {
     Some(items)
 }
 
-/// The answer about an item that was published.
+/// The answer about an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub published: Published,
+    /// The time of the earlier request with the same idempotency key that has caused the answer. Nothing was done now.
+    pub first: Option<Timestamp>,
+}
+
+/// What became of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// It has this place now.
+    /// It has this place.
     At(PublishedItem),
-    /// It was published before, with the same idempotency key.
-    Before(PublishedItem),
     /// There is no such stream; nothing was done.
     NoChannel,
+    /// Another request has the idempotency key; nothing was done.
+    KeyReused,
 }
 
 /// The place of an item.
@@ -157,7 +166,7 @@ pub struct PublishedItem {
 }
 
 /// Reads the answers of `append` and `change`. `None` if a part of them is malformed.
-pub fn read_answers(bytes: &[u8]) -> Option<Vec<Published>> {
+pub fn read_answers(bytes: &[u8]) -> Option<Vec<Answer>> {
     let (mut reader, mut answers) = (Reader(bytes), Vec::new());
     while !reader.0.is_empty() {
         let ([status, flags], epoch) = (reader.chunk()?, reader.chunk::<{ Epoch::LENGTH }>()?);
@@ -171,12 +180,14 @@ pub fn read_answers(bytes: &[u8]) -> Option<Vec<Published>> {
                 is_kept: flags != 0,
             })
         };
-        answers.push(match status {
+        let published = match status {
             0 => Published::At(item()?),
             1 => Published::NoChannel,
-            2 => Published::Before(item()?),
+            2 => Published::KeyReused,
             _ => return None,
-        });
+        };
+        let first = Some(reader.u64()? as i64).filter(|micros| *micros != 0);
+        answers.push(Answer { published, first: first.map(Timestamp::from_unix_micros) });
     }
     Some(answers)
 }

@@ -90,12 +90,14 @@ pub enum Script {
     Tally,
     /// Uses what is valid once.
     UseOnce,
+    /// Exchanges which sign-ins to the console have ended.
+    SignOuts,
     /// Agrees on the secret of cookies.
     CookieSecret,
 }
 
 impl Script {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Adopt,
         Self::Enlist,
         Self::Report,
@@ -129,6 +131,7 @@ impl Script {
         Self::Summaries,
         Self::Tally,
         Self::UseOnce,
+        Self::SignOuts,
         Self::CookieSecret,
     ];
 
@@ -168,6 +171,7 @@ impl Script {
             Self::Summaries => include_str!("scripts/summaries.lua"),
             Self::Tally => include_str!("scripts/tally.lua"),
             Self::UseOnce => include_str!("scripts/use_once.lua"),
+            Self::SignOuts => include_str!("scripts/sign_outs.lua"),
             Self::CookieSecret => include_str!("scripts/cookie_secret.lua"),
         }
     }
@@ -203,7 +207,8 @@ impl Script {
             | Self::End
             | Self::Mark
             | Self::Unblock
-            | Self::Tally => "'allow-oom'",
+            | Self::Tally
+            | Self::SignOuts => "'allow-oom'",
             _ => "",
         }
     }

@@ -5,7 +5,7 @@ use super::cluster::listing::Walked;
 use crate::broker::hub::messages::{InspectSessions, RecordSession};
 use crate::broker::requests::{
     BrowseConnections, ChannelFigures, ChannelRef, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts,
-    Phase, SessionFigures, UserDetails,
+    Inspect, Phase, SessionFigures, Snapshot, UserDetails,
 };
 use crate::http_error::Refusal;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, SlotKey};
@@ -28,6 +28,18 @@ impl BrokerHandle {
     pub async fn names_in_cluster(&self) -> Result<Option<Vec<String>>, Refusal> {
         match self.cluster() {
             Some(cluster) => Ok(Some(cluster.channel_names().await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The data of the named channels, if Redis decides, as Redis has them. Unknown names are ignored.
+    pub async fn read_channels(
+        &self,
+        names: &[String],
+        include: &Inspect,
+    ) -> Result<Option<Vec<Snapshot>>, Refusal> {
+        match self.cluster() {
+            Some(cluster) => Ok(Some(Box::pin(cluster.read_channels(names, include)).await?)),
             None => Ok(None),
         }
     }

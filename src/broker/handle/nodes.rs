@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long a request waits for the sums of the cluster.
 const TALLY_LIMIT: Duration = Duration::from_secs(1);
 
+/// Sign-outs of this last time are read again, because another Redis may have another clock.
+const READ_AGAIN_US: u64 = 60_000_000;
+
 /// The nodes, for operators. The sampler of the console keeps it current; all threads read it.
 #[derive(Debug)]
 pub struct Nodes {
@@ -36,6 +39,8 @@ pub struct Nodes {
     settings: BTreeMap<String, String>,
     /// The number of this node when it has last agreed on the secret of cookies.
     agreed_as: AtomicU64,
+    /// The time of Redis when this node has last read which sign-ins have ended, in µs since 1970.
+    sign_outs_read: AtomicU64,
 }
 
 impl Nodes {
@@ -61,6 +66,7 @@ impl Nodes {
             reported,
             settings,
             agreed_as,
+            sign_outs_read: AtomicU64::new(0),
         }
     }
 
@@ -115,6 +121,18 @@ impl Nodes {
         let secret = Secret::new(reply.text()?);
         self.agreed_as.store(this, Ordering::Relaxed);
         Some(secret)
+    }
+
+    /// States which sign-ins to the console have ended at this node. Returns those that have ended at any node since this one
+    /// has last asked, and some that it knows; `None` without an answer.
+    pub async fn exchange_sign_outs(&self, ended: Vec<u128>) -> Option<Vec<u128>> {
+        let since = self.sign_outs_read.load(Ordering::Relaxed).saturating_sub(READ_AGAIN_US);
+        let reply = self.link.call(Call::SignOuts { since, ended }).await.ok()?;
+        let [now, ids] = reply.list()? else { return None };
+        let ids = ids.list()?.iter().map(|id| u128::from_str_radix(id.text()?, 16).ok());
+        let ids = ids.collect::<Option<_>>()?;
+        self.sign_outs_read.store(now.number()?, Ordering::Relaxed);
+        Some(ids)
     }
 
     /// Adds to the sums of the cluster what this node has counted, and reads them. Without an answer the known ones remain.

@@ -5,13 +5,14 @@ use super::BrokerHandle;
 use crate::broker::receipts::{PublishedItem, ReceiptSlot};
 use crate::broker::registry::messages::Publish;
 use crate::broker::requests::{
-    Block, BlockUser, ChannelRef, Connect, ConnectRefused, Connected, Ending, KnownUsers, Requester,
-    SetUserState, StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant,
+    Block, BlockUser, ChannelRef, Connect, ConnectRefused, Connected, Ending, KeyedRequest, KnownUsers,
+    Requester, SetUserState, StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant,
     TokenGrantRefused, UnknownConnection, Unsubscribe,
 };
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::settings::ChannelConfig;
+use crate::protocol::time::Timestamp;
 use crate::telemetry::causes::TokenCause;
 use uuid::Uuid;
 
@@ -20,40 +21,56 @@ const CONNECTIONS_PER_TURN: usize = 500;
 
 impl BrokerHandle {
     /// Publishes messages. Returns before they are routed: the client receives its response then, unless its request
-    /// waits for their receipts. `slots` has a slot for the receipt of each message, or is empty.
+    /// waits for their receipts. `slots` has a slot for the receipt of each message, or is empty. `request` is given if it
+    /// has an idempotency key. If a request with this key has published the messages at another node, returns its time.
     ///
     /// # Errors
-    /// Those of the engine. The embedded engine accepts all messages, and at once.
-    pub async fn publish(&self, messages: Vec<Message>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+    /// Those of the engine; `IdempotencyKeyReused` if a request at another node has the key. The embedded engine accepts all messages, and at once.
+    pub async fn publish(
+        &self,
+        messages: Vec<Message>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
         if let Some(cluster) = self.cluster() {
-            return Box::pin(cluster.publish(messages, slots)).await;
+            return Box::pin(cluster.publish(messages, slots, request)).await;
         }
         self.send(Publish::Post(messages, slots));
-        Ok(())
+        Ok(None)
     }
 
     /// Publishes edits in the same way.
     ///
     /// # Errors
     /// As [`Self::publish`].
-    pub async fn edit(&self, edits: Vec<Edit>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+    pub async fn edit(
+        &self,
+        edits: Vec<Edit>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
         if let Some(cluster) = self.cluster() {
-            return Box::pin(cluster.edit(edits, slots)).await;
+            return Box::pin(cluster.edit(edits, slots, request)).await;
         }
         self.send(Publish::Edit(edits, slots));
-        Ok(())
+        Ok(None)
     }
 
     /// Publishes deletions in the same way.
     ///
     /// # Errors
     /// As [`Self::publish`].
-    pub async fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+    pub async fn delete(
+        &self,
+        deletes: Vec<Delete>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
         if let Some(cluster) = self.cluster() {
-            return Box::pin(cluster.delete(deletes, slots)).await;
+            return Box::pin(cluster.delete(deletes, slots, request)).await;
         }
         self.send(Publish::Delete(deletes, slots));
-        Ok(())
+        Ok(None)
     }
 
     /// Asks whether items that were published earlier are still kept. The slots receive their receipts.
@@ -194,15 +211,17 @@ impl BrokerHandle {
         self.ask(|registry, _| registry.list_blocks()).await
     }
 
-    /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.
+    /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels that this process
+    /// has; see [`Self::read_channels`] for those of the cluster.
     pub async fn channels(
         &self,
         names: Option<Vec<String>>,
         exclude: Vec<String>,
     ) -> Result<Vec<ChannelRef>, Refusal> {
-        if let Some(cluster) = self.cluster() {
-            return Box::pin(cluster.channels(names, exclude)).await;
-        }
+        let names = match (self.cluster(), names) {
+            (Some(cluster), Some(names)) => return Box::pin(cluster.channels(names, &exclude)).await,
+            (_, names) => names,
+        };
         self.ask(move |registry, _| registry.list_channels(names.as_deref(), &exclude)).await
     }
 

@@ -15,6 +15,7 @@ use std::time::Instant;
 use actix_web::web;
 
 use super::read;
+use super::session::MAX_AGE_S;
 use super::sign_in_records::{EndedSessions, FailedSignIns};
 use crate::auth::guard::now_unix;
 use crate::http::polled::PolledResponses;
@@ -65,6 +66,11 @@ impl Console {
     /// The failed attempts to sign in.
     pub fn failed_sign_ins(&self) -> MutexGuard<'_, FailedSignIns> {
         self.failed_sign_ins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends sign-ins that have ended at another node.
+    pub fn end_stated_sign_ins(&self, ids: impl IntoIterator<Item = u128>) {
+        self.ended().add_stated(ids, now_unix(), MAX_AGE_S);
     }
 
     /// The sign-ins that a sign-out has ended.

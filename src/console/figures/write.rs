@@ -57,14 +57,15 @@ pub async fn channels(
             Some(names) => {
                 let slice = names.iter().skip(from).take(SLICE);
                 let found = slice.clone().filter(|name| selection.finds(name) && window.admits_next());
-                let found: Vec<String> = found.cloned().collect();
-                (broker.channels(Some(found), Vec::new()).await?, slice.count())
+                let read = ChannelsInfo::read(broker, found.cloned().collect(), &selection.info).await?;
+                (read.unwrap_or_default(), slice.count())
             }
             None => {
                 let slice = broker.browse_channels(from, SLICE).await?;
                 let examined = slice.len();
                 let found = |channel: &ChannelRef| selection.finds(&channel.name) && window.admits_next();
-                (slice.into_iter().filter(found).collect::<Vec<_>>(), examined)
+                let found = slice.into_iter().filter(found).collect();
+                (ChannelsInfo::gather(found, &selection.info, Freshness::Summary).await?, examined)
             }
         };
         from += examined;
@@ -73,7 +74,7 @@ pub async fn channels(
                 out.push(b',');
             }
             written += channels.len();
-            ChannelsInfo::gather(channels, &selection.info, Freshness::Summary).await?.write_members(out);
+            channels.write_members(out);
         }
         if examined < SLICE {
             break;

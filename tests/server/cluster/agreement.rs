@@ -1,10 +1,11 @@
 //! What nodes must agree on: those that differ are shown, and a sign-in at one node is valid at all.
 
-use super::{figures, start_named_node};
+use super::{figures, spawn_node, start_named_node};
 use crate::support::backend::Backend;
 use crate::support::http::ask;
+use crate::support::proxy::{Proxy, Target};
 use crate::support::redis::Redis;
-use crate::support::within;
+use crate::support::{wait_until_ready, within};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -48,7 +49,7 @@ async fn sign_in(address: SocketAddr) -> String {
 }
 
 async fn is_signed_in(address: SocketAddr, cookie: &str) -> bool {
-    ask(address, "GET", "/admin/users.json", &[("cookie", cookie)], "").await.status == 200
+    ask(address, "GET", "/admin/limits.json", &[("cookie", cookie)], "").await.status == 200
 }
 
 #[actix_rt::test]
@@ -71,5 +72,48 @@ async fn a_sign_in_without_a_cookie_secret_is_valid_at_all_nodes() {
     let three = start_named_node(&redis, "three", &[]);
     for cookie in &cookies {
         within(async { while !is_signed_in(three.address, cookie).await {} }).await;
+    }
+}
+
+/// Ends the sign-in of a cookie.
+async fn sign_out(address: SocketAddr, cookie: &str) {
+    let reply = ask(address, "GET", "/admin/sign_out", &[("cookie", cookie)], "").await;
+    assert_eq!(reply.status, 302, "{reply:?}");
+}
+
+#[actix_rt::test]
+async fn a_sign_out_is_valid_at_all_nodes_also_at_those_that_were_cut_off() {
+    let redis = Redis::start(&[]);
+    let secret = "cookie_secret=one for all";
+    let [one, two] = ["one", "two"].map(|name| start_named_node(&redis, name, &[secret]));
+    let proxy = Proxy::start(Target::Unix(redis.socket()));
+    let url = format!("engine_url={}", proxy.url());
+    let apart = spawn_node(&[&url, "node_name=apart", secret]);
+    wait_until_ready(apart.address);
+    let nodes = [one.address, two.address, apart.address];
+    let (first, second) = (sign_in(one.address).await, sign_in(two.address).await);
+    let other = sign_in(one.address).await;
+    for (cookie, node) in
+        [&first, &second, &other].into_iter().flat_map(|cookie| nodes.map(|node| (cookie, node)))
+    {
+        assert!(is_signed_in(node, cookie).await);
+    }
+    sign_out(one.address, &first).await;
+    for node in nodes {
+        within(async { while is_signed_in(node, &first).await {} }).await;
+    }
+    proxy.stall();
+    sign_out(two.address, &second).await;
+    within(async { while is_signed_in(one.address, &second).await {} }).await;
+    assert!(is_signed_in(apart.address, &second).await, "it cannot know");
+    proxy.resume();
+    within(async { while is_signed_in(apart.address, &second).await {} }).await;
+    let late = start_named_node(&redis, "late", &[secret]);
+    within(async {
+        while is_signed_in(late.address, &first).await || is_signed_in(late.address, &second).await {}
+    })
+    .await;
+    for node in nodes {
+        assert!(is_signed_in(node, &other).await, "other sign-ins go on");
     }
 }

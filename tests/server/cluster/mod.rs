@@ -2,6 +2,7 @@
 
 mod agreement;
 mod failover;
+mod keys;
 mod kill;
 mod limits;
 mod marks;
@@ -11,6 +12,7 @@ mod outage;
 mod pause;
 mod random_actions;
 mod random_client;
+mod reading;
 mod rights;
 mod rolling;
 mod tls;

@@ -1,8 +1,8 @@
 //! Random calls: of old and unknown nodes, with repeated numbers, in several terms, with a clock that moves.
 
 use super::super::call::{
-    Call, ChannelToOpen, Count, EngineConstants, Item, Laggard, NodeNumber, Retention, RowUpdate,
-    ScriptSettings, Sender,
+    Call, ChannelToOpen, Count, EngineConstants, Item, KeyedPart, KeyedRequest, Laggard, NodeNumber,
+    Retention, RowUpdate, ScriptSettings, Sender,
 };
 use super::super::record::{MemberView, Record};
 use super::lives::{beginning, failover};
@@ -159,14 +159,24 @@ fn of_nodes() -> impl Strategy<Value = Call> {
     ]
 }
 
+/// Parts of few requests, so that keys are often used again.
+fn part() -> impl Strategy<Value = Option<KeyedPart>> {
+    let request = (0_u128..3, 0_u128..2, 1_i64..9).prop_map(|(key, fingerprint, micros)| KeyedRequest {
+        key,
+        fingerprint,
+        time: Timestamp::from_unix_micros(micros),
+    });
+    let part = (request, 0_u32..3).prop_map(|(request, number)| KeyedPart { request, number });
+    prop::option::weighted(0.3, part)
+}
+
 fn of_streams() -> impl Strategy<Value = Call> {
-    let item = (stream(), message(), prop::option::weighted(0.2, text(&["k", "l"])))
-        .prop_map(|(stream, record, idempotency_key)| Item { stream, record, idempotency_key });
+    let item = (stream(), message(), part()).prop_map(|(stream, record, part)| Item { stream, record, part });
     let size = || select(&[0, 1, FIRST_ENTRY, 200, 1 << 20][..]);
     let offset = || prop_oneof![0_u64..6, 0_u64..20];
     prop_oneof![
         12 => vec(item, 1..6).prop_map(|items| Call::Append { items }),
-        8 => (stream(), edit_or_deletion()).prop_map(|(stream, record)| Call::Change { stream, record }),
+        8 => (stream(), edit_or_deletion(), part()).prop_map(|(stream, record, part)| Call::Change { stream, record, part }),
         6 => vec(channel_record(), 0..3).prop_map(|channels| Call::Open { channels }),
         3 => channel_record().prop_map(|channel| Call::Configure { channel }),
         10 => (stream(), offset(), size())
@@ -216,6 +226,8 @@ fn of_rows() -> impl Strategy<Value = Call> {
         8 => (conn(), prop_oneof![5 => Just("x".to_owned()), 1 => user()], bytes(), select(&[0, 0, 1, 2][..]))
             .prop_map(|(conn, user, data, most)| Call::Claim { conn, user, data, most }),
         1 => text(&["a", "b"]).prop_map(|name| Call::UseOnce { name }),
+        1 => (0_u64..40, vec(0_u128..3, 0..3))
+            .prop_map(|(since, ended)| Call::SignOuts { since: super::START_US + since, ended }),
         1 => text(&["s", "t"]).prop_map(|text| Call::CookieSecret { proposal: Secret::new(text) }),
         3 => (conn(), proptest::option::of(drawn()), bytes())
             .prop_map(|(conn, generation, data)| Call::Release { conn, generation, data }),

@@ -80,8 +80,7 @@ pub fn failure() -> Failure {
     let by = |node: usize, call| Step { call, sender: plain(NODES[node], 1, settings), passed: 1 };
     let step = |call| by(0, call);
     let numbered = |number, streams: &[&str]| {
-        let item =
-            |stream: &&str| Item { stream: (*stream).into(), record: message(), idempotency_key: None };
+        let item = |stream: &&str| Item { stream: (*stream).into(), record: message(), part: None };
         let mut step = step(Call::Append { items: streams.iter().map(item).collect() });
         step.sender.number = number;
         step

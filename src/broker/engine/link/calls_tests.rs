@@ -4,7 +4,7 @@ use super::LinkSettings;
 use super::access::Access;
 use super::harness_tests::{Event, Node, append, numbers, record, set, settings};
 use crate::broker::engine::call::Call;
-use crate::broker::engine::entry::{Published, read_answers};
+use crate::broker::engine::entry::{Answer, Published, read_answers};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::local_redis_tests::LocalRedis;
 use crate::broker::engine::reply::Reply;
@@ -38,7 +38,9 @@ async fn messages_arrive_in_order_and_each_requester_gets_its_answer() {
         match event {
             Event::Reply(ticket, Ok(Reply::Bytes(bytes))) => {
                 let answers = read_answers(&bytes).unwrap();
-                assert!(matches!(answers[..], [Published::At(item)] if item.position.offset == ticket));
+                assert!(
+                    matches!(answers[..], [Answer { published: Published::At(item), .. }] if item.position.offset == ticket)
+                );
             }
             Event::Entry(offset, bytes) => {
                 let number = expected.next().unwrap();

@@ -239,7 +239,7 @@ async fn mail_that_exceeds_its_bound_ends_the_connection() {
     let mut reader = Node::join(LinkSettings { pending_bytes: 4_096, ..settings(&redis.url()) }).await;
     reader.follow().await;
     let long = [record(1), vec![0; 8_192]].concat();
-    let item = Item { stream: CHANNEL.into(), record: long, idempotency_key: None };
+    let item = Item { stream: CHANNEL.into(), record: long, part: None };
     assert!(writer.link.call(Call::Append { items: vec![item] }).await.is_ok());
     reader.lost().await;
     reader.joined().await;

@@ -204,7 +204,7 @@ pub fn record(number: u128) -> Vec<u8> {
 }
 
 pub fn append(number: u128) -> Call {
-    let item = Item { stream: CHANNEL.into(), record: record(number), idempotency_key: None };
+    let item = Item { stream: CHANNEL.into(), record: record(number), part: None };
     Call::Append { items: vec![item] }
 }
 

@@ -57,7 +57,7 @@ pub fn size(call: &Call) -> usize {
                 streams.iter().map(|stream| stream.len() + OVERHEAD).sum()
             }
             Call::Append { items } => items.iter().map(item_size).sum(),
-            Call::Change { stream, record } | Call::Announce { stream, record, .. } => {
+            Call::Change { stream, record, .. } | Call::Announce { stream, record, .. } => {
                 stream.len() + record.len()
             }
             Call::Open { channels } => {
@@ -76,6 +76,7 @@ pub fn size(call: &Call) -> usize {
             Call::Beat { info } => info.as_ref().map_or(0, String::len),
             Call::Send { bytes, .. } => bytes.len(),
             Call::UseOnce { name } => name.len(),
+            Call::SignOuts { ended, .. } => ended.len() * size_of::<u128>(),
             Call::CookieSecret { proposal } => proposal.expose().len(),
             Call::Claim { conn, user, data, .. } => texts(&[conn, user]) + data.len(),
             Call::Release { conn, data, .. } => conn.len() + data.len(),
@@ -97,7 +98,7 @@ pub fn size(call: &Call) -> usize {
 }
 
 fn item_size(item: &Item) -> usize {
-    OVERHEAD + item.stream.len() + item.record.len() + item.idempotency_key.as_ref().map_or(0, String::len)
+    OVERHEAD + item.stream.len() + item.record.len()
 }
 
 /// Whether a call changes nothing, so that it need not wait for a pipeline of changing calls.
@@ -242,7 +243,7 @@ impl<O> Unit<O> {
         };
         let answers = reply.bytes().and_then(read_answers).unwrap_or_default();
         for (stream, answer) in streams.into_iter().zip(answers) {
-            if let Published::At(item) | Published::Before(item) = answer {
+            if let Published::At(item) = answer.published {
                 seen.note(stream, item.stamp, item.position.offset);
             }
         }

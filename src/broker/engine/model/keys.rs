@@ -21,7 +21,9 @@ pub type Keys = BTreeMap<String, Stored>;
 
 /// Whether Redis itself removes a key after a while.
 pub fn is_temporary(key: &str) -> bool {
-    ["seq:", "key:", "mark:", "mark_before:", "tally:", "once:"].iter().any(|kind| key.starts_with(kind))
+    ["seq:", "key:", "mark:", "mark_before:", "tally:", "once:", "sign_outs"]
+        .iter()
+        .any(|kind| key.starts_with(kind))
 }
 
 fn hash<F: Into<Vec<u8>>, V: Into<Vec<u8>>>(fields: impl IntoIterator<Item = (F, V)>) -> Stored {
@@ -157,13 +159,20 @@ impl Model {
         let secret = self.cookie_secret.iter().map(|secret| ("cookie_secret", secret.as_str()));
         keys.insert("meta".into(), hash(secret));
         keys.extend(self.used.iter().map(|name| (format!("once:{name}"), Stored::Text(b"1".to_vec()))));
+        let sign_outs = self.sign_outs.iter().map(|(id, at)| (id.clone().into_bytes(), *at));
+        keys.insert("sign_outs".into(), Stored::Scores(sign_outs.collect()));
         keys.extend(self.calls());
         for (boot, counted) in &self.tallies {
             let stored = counted.map(u64::to_le_bytes).concat();
             keys.insert(format!("tally:{}", boot.as_simple()), Stored::Text(stored));
         }
-        for (key, answer) in &self.idempotency_keys {
-            keys.insert(format!("key:{key}"), Stored::Text(answer.clone()));
+        for (key, (first, answers)) in &self.keyed {
+            let request =
+                [&first.fingerprint.to_le_bytes()[..], &first.time.unix_micros().to_le_bytes()].concat();
+            let answers =
+                answers.iter().map(|(number, answer)| (number.to_le_bytes().to_vec(), answer.clone()));
+            let fields = [(b"request".to_vec(), request)].into_iter().chain(answers);
+            keys.insert(format!("key:{key:032x}"), hash(fields));
         }
         keys.retain(|_, stored| match stored {
             Stored::Text(_) => true,

@@ -3,9 +3,10 @@
 use super::{Model, Stream};
 use crate::broker::channel::buffer::edited;
 use crate::broker::channel::messages::StoredMessage;
-use crate::broker::engine::call::Item;
+use crate::broker::engine::call::{Item, KeyedPart};
 use crate::broker::engine::record::Record;
 use crate::protocol::message::Edit;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 const NO_STREAM: [u8; 30] = {
@@ -57,20 +58,37 @@ impl Stream {
 
 impl Model {
     pub(super) fn append_item(&mut self, item: &Item) -> Vec<u8> {
-        if let Some(before) = item.idempotency_key.as_ref().and_then(|key| self.idempotency_keys.get(key)) {
-            return [&[2], &before[1..]].concat();
+        self.publish_once(item.part.as_ref(), |model| model.publish_item(item))
+    }
+
+    /// Publishes a part of a request, unless one with its key has done so.
+    pub(super) fn publish_once(
+        &mut self,
+        part: Option<&KeyedPart>,
+        act: impl FnOnce(&mut Self) -> Vec<u8>,
+    ) -> Vec<u8> {
+        let Some(KeyedPart { request, number }) = part else { return [act(self), vec![0; 8]].concat() };
+        let (first, answers) = self.keyed.entry(request.key).or_insert((*request, BTreeMap::new()));
+        if first.fingerprint != request.fingerprint {
+            return [vec![2], vec![0; 37]].concat();
         }
+        if let Some(answer) = answers.get(number) {
+            return [&answer[..], &first.time.unix_micros().to_le_bytes()].concat();
+        }
+        let answer = act(self);
+        let known = self.keyed.get_mut(&request.key);
+        known.unwrap().1.insert(*number, answer.clone());
+        [answer, vec![0; 8]].concat()
+    }
+
+    fn publish_item(&mut self, item: &Item) -> Vec<u8> {
         if !self.streams.contains_key(&item.stream) {
             return NO_STREAM.to_vec();
         }
         self.open(&item.stream);
         let is_in_history = self.append_history(&item.stream, &item.record);
         let is_in_log = self.append(&item.stream, &item.record);
-        let answer = self.answer(&item.stream, is_in_log, is_in_history);
-        if let Some(key) = &item.idempotency_key {
-            self.idempotency_keys.insert(key.clone(), answer.clone());
-        }
-        answer
+        self.answer(&item.stream, is_in_log, is_in_history)
     }
 
     fn append_history(&mut self, name: &str, record: &[u8]) -> bool {

@@ -8,7 +8,7 @@ mod presence;
 mod rows;
 mod streams;
 
-use super::call::{Call, NodeNumber, ScriptSettings, Sender};
+use super::call::{Call, KeyedRequest, NodeNumber, ScriptSettings, Sender};
 use super::reply::Reply;
 pub use keys::{Keys, Stored, is_temporary};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -165,11 +165,14 @@ pub struct Model {
     /// What each process has counted.
     tallies: BTreeMap<Uuid, [u64; 2]>,
     cookie_secret: Option<String>,
+    /// When sign-ins to the console have ended, by id.
+    sign_outs: BTreeMap<String, u64>,
     /// What was used and is valid once.
     used: BTreeSet<String>,
     /// How the current call changes the sums.
     changed_totals: [i64; TOTALS.len()],
-    idempotency_keys: BTreeMap<String, Vec<u8>>,
+    /// The first request with a key, and the answers about its parts.
+    keyed: BTreeMap<u128, (KeyedRequest, BTreeMap<u32, Vec<u8>>)>,
     mail: BTreeMap<NodeNumber, Vec<u8>>,
     /// Streams to whose logs the call has appended.
     longer: BTreeSet<String>,
@@ -196,9 +199,10 @@ impl Model {
             last_calls: BTreeMap::new(),
             tallies: BTreeMap::new(),
             cookie_secret: None,
+            sign_outs: BTreeMap::new(),
             used: BTreeSet::new(),
             changed_totals: Default::default(),
-            idempotency_keys: BTreeMap::new(),
+            keyed: BTreeMap::new(),
             mail: BTreeMap::new(),
             longer: BTreeSet::new(),
         }
@@ -229,7 +233,9 @@ impl Model {
             Call::Read { .. } | Call::ReadUser { .. } | Call::Find { .. } | Call::Nodes => return None,
             Call::Blocks { .. } | Call::Channels { .. } | Call::Summaries { .. } => return None,
             Call::Sweep { .. } | Call::Send { .. } => return None,
-            Call::Tally { .. } | Call::UseOnce { .. } | Call::CookieSecret { .. } => return None,
+            Call::Tally { .. } | Call::UseOnce { .. } | Call::CookieSecret { .. } | Call::SignOuts { .. } => {
+                return None;
+            }
             _ => {}
         }
         match &self.term {
@@ -247,7 +253,9 @@ impl Model {
             Call::Append { items } => {
                 self.once(|model| items.iter().flat_map(|item| model.append_item(item)).collect())
             }
-            Call::Change { stream, record } => self.once(|model| model.change(stream, record)),
+            Call::Change { stream, record, part } => {
+                self.once(|model| model.publish_once(part.as_ref(), |model| model.change(stream, record)))
+            }
             Call::Open { channels } => self.open_channels(channels),
             Call::Configure { channel } => self.configure(channel),
             Call::Follow { stream, after, max_bytes } => self.follow(stream, *after, *max_bytes),
@@ -291,6 +299,7 @@ impl Model {
             Call::CookieSecret { proposal } => {
                 bytes(self.cookie_secret.get_or_insert_with(|| proposal.expose().to_owned()))
             }
+            Call::SignOuts { since, ended } => self.exchange_sign_outs(*since, ended),
             Call::UseOnce { name } => number(self.used.insert(name.clone())),
             Call::Release { conn, generation, data } => number(self.release(conn, *generation, data)),
             Call::Find { conn } => self.find(conn),

@@ -135,6 +135,21 @@ impl Model {
         Reply::List(head.into_iter().chain(dead.iter().map(bytes)).collect())
     }
 
+    pub(super) fn exchange_sign_outs(&mut self, since: u64, ended: &[u128]) -> Reply {
+        const KEPT_US: u64 = 12 * 3_600 * 1_000_000;
+        let clock = self.clock;
+        for id in ended {
+            self.sign_outs.entry(format!("{id:032x}")).or_insert(clock);
+        }
+        if !ended.is_empty() {
+            self.sign_outs.retain(|_, at| *at + KEPT_US > clock);
+        }
+        let found = self.sign_outs.iter().filter(|(_, at)| **at >= since);
+        let mut found: Vec<_> = found.map(|(id, at)| (*at, id)).collect();
+        found.sort();
+        Reply::List(vec![number(clock), Reply::List(found.iter().map(|(_, id)| bytes(id)).collect())])
+    }
+
     pub(super) fn leave(&mut self, stay_ms: u64) -> Reply {
         let (node, dead_ms) = (self.sender.node, self.sender.settings.dead_ms);
         self.nodes.insert(node, NodeState::Old);

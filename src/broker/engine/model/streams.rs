@@ -247,13 +247,17 @@ impl Model {
 
     pub(super) fn summary(&self, name: &str) -> Reply {
         let Some(stream) = self.streams.get(name) else { return Reply::Nil };
-        let settings = stream.channel.as_ref().map_or("", |(_, settings)| settings);
+        let (id, settings) = stream
+            .channel
+            .as_ref()
+            .map_or((String::new(), ""), |(id, settings)| (id.to_string(), settings.as_str()));
         Reply::List(vec![
             number(stream.connections),
             number(stream.users),
             number(stream.history.len() as u64),
             number(stream.offset),
             number(stream.stamp),
+            bytes(id),
             bytes(settings),
         ])
     }

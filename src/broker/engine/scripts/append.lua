@@ -1,5 +1,5 @@
 -- Publishes messages, each in a channel or in the private stream of a user.
--- ARGV: those of once.lua, then for each item: stream, record, idempotency key or ''.
+-- ARGV: those of once.lua, then for each item: stream, record, part of a request with an idempotency key or ''.
 -- Returns one answer for each item, joined; see message.lua.
 
 local refused = refusal() or answered()
@@ -25,15 +25,7 @@ end
 
 local answers = {}
 for i = FIRST_OF_NUMBERED, #ARGV, 3 do
-  local key = ARGV[i + 2] ~= '' and prefix .. 'key:' .. ARGV[i + 2]
-  local before = key and redis.call('GET', key)
-  if before then
-    table.insert(answers, REPLAYED .. string.sub(before, 2))
-  else
-    local published = publish_item(ARGV[i], ARGV[i + 1])
-    if key and published ~= NO_STREAM then redis.call('SET', key, published, 'PX', math.max(key_window_ms, 1)) end
-    table.insert(answers, published)
-  end
+  table.insert(answers, publish_once(ARGV[i + 2], publish_item, ARGV[i], ARGV[i + 1]))
 end
 for name, stream in pairs(streams) do
   if stream.messages then

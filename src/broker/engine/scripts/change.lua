@@ -1,5 +1,5 @@
 -- Edits or deletes a message, and publishes the edit or the deletion.
--- ARGV: those of once.lua, stream, record of the edit or deletion.
+-- ARGV: those of once.lua, stream, record of the edit or deletion, part of a request with an idempotency key or ''.
 -- Returns an answer; see message.lua.
 
 local refused = refusal() or answered()
@@ -45,10 +45,14 @@ local function change_log()
   end
 end
 
-local stream = open(name)
-if not stream then return keep(NO_STREAM) end
-local is_in_history = change_history()
-change_log()
-local is_in_log = append(stream, bytes)
-save_streams()
-return keep(answer(stream, is_in_log, is_in_history))
+local function change()
+  local stream = open(name)
+  if not stream then return NO_STREAM end
+  local is_in_history = change_history()
+  change_log()
+  local is_in_log = append(stream, bytes)
+  save_streams()
+  return answer(stream, is_in_log, is_in_history)
+end
+
+return keep(publish_once(ARGV[FIRST_OF_NUMBERED + 2], change))

@@ -4,8 +4,8 @@ local NO_HISTORY, HAS_TIMESTAMP, IS_OF_DELETED = 1, 2, 4
 local ABSENT = 4294967295
 -- Version, kind and flags; the uuid up to here; two times up to here.
 local UUID_END, TIMESTAMP_END, EDITED_END = 19, 29, 39
--- What an answer begins with.
-local PUBLISHED, NO_STREAM, REPLAYED = '\0', '\1' .. ('\0'):rep(29), '\2'
+-- What an answer begins with, answers without a place, and the end of one that no earlier request caused.
+local PUBLISHED, NO_STREAM, KEY_REUSED, NO_TIME = '\0', '\1' .. ('\0'):rep(29), '\2' .. ('\0'):rep(37), ('\0'):rep(8)
 local IN_LOG, IN_HISTORY = 1, 2
 
 local function kind_of(bytes) return string.byte(bytes, 2) end
@@ -35,7 +35,7 @@ local function edited(message, edit)
     .. string.sub(edit, TIMESTAMP_END + 1, EDITED_END) .. table.concat(old)
 end
 
--- Status, where the item is kept, epoch, offset, stamp, connections; entry.rs reads it.
+-- Status, where the item is kept, epoch, offset, stamp, connections. `publish_once` adds a time; entry.rs reads it.
 local function answer(stream, is_in_log, is_in_history)
   local kept = (is_in_log and IN_LOG or 0) + (is_in_history and IN_HISTORY or 0)
   return PUBLISHED .. string.char(kept) .. stream.epoch

@@ -43,22 +43,17 @@ impl ClusterRequest<'_> {
         if !try_join_all(calls).await?.iter().all(|reply| reply.is_ok()) {
             return Ok(Err(self.over_limit()));
         }
-        Ok(Ok(self.channels(Some(names), Vec::new()).await?))
+        Ok(Ok(self.channels(names, &[]).await?))
     }
 
-    /// The named channels, or all, without the excluded ones.
+    /// The named channels without the excluded ones. This node receives what happens in them for a while, because requests
+    /// about a channel often come together.
     pub async fn channels(
         &self,
-        names: Option<Vec<String>>,
-        exclude: Vec<String>,
+        mut names: Vec<String>,
+        exclude: &[String],
     ) -> Result<Vec<ChannelRef>, Refusal> {
-        let mut names = match names {
-            Some(names) => {
-                self.receive_earlier().await?;
-                names
-            }
-            None => self.channel_names().await?,
-        };
+        self.receive_earlier().await?;
         names.retain(|name| !exclude.contains(name));
         let mut found = Vec::with_capacity(names.len());
         for names in names.chunks(CHANNELS_AT_ONCE) {

@@ -142,7 +142,7 @@ impl ClusterRequest<'_> {
             Some(Answer::Subscribed { .. }) => {
                 let user = self.broker.ask(move |registry, _| registry.state().shown(&username)).await?;
                 let user = user.ok_or(EngineError::Unavailable)?;
-                let channels = self.channels(Some(channels), Vec::new()).await?;
+                let channels = self.channels(channels, &[]).await?;
                 Ok(Ok(Connected { conn_id, user, channels }))
             }
             Some(Answer::OverLimit { limit, bound }) => {
@@ -249,7 +249,7 @@ impl ClusterRequest<'_> {
     }
 
     async fn subscribed(&self, channels: Vec<String>, changed: Vec<String>) -> Result<Subscribed, Refusal> {
-        let channels = self.channels(Some(channels), Vec::new()).await?;
+        let channels = self.channels(channels, &[]).await?;
         Ok(Subscribed { channels, changed: changed.into_iter().map(Into::into).collect() })
     }
 

@@ -29,7 +29,7 @@ const SLICE: usize = 100;
 const MOST_RECORDS: usize = 10_000;
 const MOST_BYTES: usize = 256 << 10;
 /// Channels whose figures are read together.
-const CHANNELS_AT_ONCE: usize = 500;
+pub(super) const CHANNELS_AT_ONCE: usize = 500;
 
 /// What a walk over the connections of other nodes has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -166,8 +166,7 @@ impl ClusterRequest<'_> {
     pub async fn channel_figures(&self, each: &mut impl FnMut(ChannelFigures)) -> Result<usize, Refusal> {
         let names = self.channel_names().await?;
         for names in names.chunks(CHANNELS_AT_ONCE) {
-            let streams = names.iter().map(|name| channel_key(name).to_string()).collect();
-            let reply = self.link.call(Call::Summaries { streams }).await?;
+            let summaries = self.summaries(names).await?;
             let here = names.to_vec();
             let here = self.broker.ask(move |registry, _| registry.current_channels(&here)).await?;
             let now = Timestamp::now();
@@ -175,33 +174,44 @@ impl ClusterRequest<'_> {
                 .into_iter()
                 .map(|channel| (channel.name, channel.summary.frames_per_1000_s(&now)))
                 .collect();
-            let malformed = || EngineError::Refused("the figures of channels are malformed".into());
-            let summaries = reply.list().filter(|list| list.len() == names.len()).ok_or_else(malformed)?;
-            for (name, summary) in names.iter().zip(summaries) {
-                // A channel may have been removed meanwhile.
-                if *summary != Reply::Nil {
-                    each(figures(name, summary, rates.get(name.as_str()).copied()).ok_or_else(malformed)?);
-                }
+            for (_, mut figures) in summaries {
+                figures.frames_per_1000_s = rates.get(&figures.name).copied();
+                each(figures);
             }
         }
         Ok(names.len())
     }
+
+    /// The ids and figures of those channels that exist, without rates.
+    pub(super) async fn summaries(&self, names: &[String]) -> Result<Vec<(Uuid, ChannelFigures)>, Refusal> {
+        let streams = names.iter().map(|name| channel_key(name).to_string()).collect();
+        let reply = self.link.call(Call::Summaries { streams }).await?;
+        let malformed = || EngineError::Refused("the figures of channels are malformed".into());
+        let summaries = reply.list().filter(|list| list.len() == names.len()).ok_or_else(malformed)?;
+        // A channel may have been removed meanwhile.
+        let found = names.iter().zip(summaries).filter(|(_, summary)| **summary != Reply::Nil);
+        Ok(found
+            .map(|(name, summary)| figures(name, summary).ok_or_else(malformed))
+            .collect::<Result<_, _>>()?)
+    }
 }
 
-/// Reads the figures of a channel. `None` if they are malformed.
-fn figures(name: &str, summary: &Reply, frames_per_1000_s: Option<u64>) -> Option<ChannelFigures> {
-    let [connections, users, history, frames, stamp, settings] = summary.list()? else { return None };
+/// Reads the id and the figures of a channel. `None` if they are malformed.
+fn figures(name: &str, summary: &Reply) -> Option<(Uuid, ChannelFigures)> {
+    let [connections, users, history, frames, stamp, id, settings] = summary.list()? else { return None };
     let count = |reply: &Reply| reply.number().and_then(|number| u32::try_from(number).ok());
-    Some(ChannelFigures {
+    let id = Uuid::parse_str(id.text()?).ok()?;
+    let figures = ChannelFigures {
         name: name.into(),
         settings: read_settings(settings.text()?).unwrap_or_default(),
         connections: count(connections)?,
         users: count(users)?,
         history: count(history)?,
         frames: frames.number()?,
-        frames_per_1000_s,
+        frames_per_1000_s: None,
         last_active: Timestamp::from_unix_micros(i64::try_from(stamp.number()?).ok()?),
-    })
+    };
+    Some((id, figures))
 }
 
 /// Answers the questions of other nodes about lists, one after the other, until the registry ends.

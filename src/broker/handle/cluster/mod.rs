@@ -6,6 +6,7 @@ mod connections;
 pub mod listing;
 mod moving;
 mod publishing;
+mod reading;
 mod tokens;
 mod users;
 

@@ -1,60 +1,71 @@
 //! Publishing through Redis: an item for a channel is one entry, a private item is one for each of its users.
 
 use super::{ClusterRequest, HeldStreams};
-use crate::broker::engine::call::{Call, Item};
-use crate::broker::engine::entry::{Published, read_answers};
+use crate::broker::engine::call::{Call, Item, KeyedPart, KeyedRequest};
+use crate::broker::engine::entry::{Answer, Published, read_answers};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::record::Record;
 use crate::broker::receipts::{PublishedItem, Receipt, ReceiptSlot, StreamReceipt};
 use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::http_error::Refusal;
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
+use crate::protocol::time::Timestamp;
 use futures_util::future::try_join_all;
 use std::sync::Arc;
-use uuid::Uuid;
-
-/// The version of ids that follow from an idempotency key (RFC 9562, section 5.8). Others are random or the client's.
-const FROM_KEY: usize = 8;
 
 impl ClusterRequest<'_> {
-    pub async fn publish(&self, messages: Vec<Message>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
-        self.broker.counters.messages.add(messages.len() as u64);
-        let mut items = Vec::with_capacity(messages.len());
+    pub async fn publish(
+        &self,
+        messages: Vec<Message>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        let count = messages.len() as u64;
+        let (mut items, mut parts) = (Vec::with_capacity(messages.len()), parts(request));
         let mut streams = Vec::with_capacity(messages.len());
         for message in messages {
             let (keys, delivery) = (keys(&message.delivery), message.delivery.clone());
-            let once = once_key(message.uuid);
             let record = Record::Message { message, edited: None }.encode();
             streams.push((delivery, keys.len()));
-            items.extend(keys.into_iter().map(|stream| Item {
-                idempotency_key: once.as_ref().map(|once| format!("{once}{stream}")),
-                stream,
-                record: record.clone(),
-            }));
+            let items_of = keys.into_iter().zip(&mut parts);
+            items.extend(items_of.map(|(stream, part)| Item { stream, record: record.clone(), part }));
         }
-        if items.is_empty() {
-            fill(slots, streams, &[]);
-            return Ok(());
+        let mut answers = Vec::new();
+        if !items.is_empty() {
+            let reply = self.link.call(Call::Append { items }).await?;
+            answers = reply.bytes().and_then(read_answers).ok_or_else(malformed)?;
         }
-        let reply = self.link.call(Call::Append { items }).await?;
-        let answers = reply.bytes().and_then(read_answers).ok_or_else(malformed)?;
+        let first = first_time(&answers)?;
+        if first.is_none() {
+            self.broker.counters.messages.add(count);
+        }
         self.broker.counters.queued.add(answers.iter().map(|answer| u64::from(connections(answer))).sum());
         fill(slots, streams, &answers);
-        Ok(())
+        Ok(first)
     }
 
-    pub async fn edit(&self, edits: Vec<Edit>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+    pub async fn edit(
+        &self,
+        edits: Vec<Edit>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
         let items = edits.into_iter().map(|edit| {
             let delivery = edit.delivery.clone();
             (delivery, Record::Edit { edit, is_of_deleted: false }.encode())
         });
-        self.change(items.collect(), slots).await
+        self.change(items.collect(), slots, request).await
     }
 
-    pub async fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
+    pub async fn delete(
+        &self,
+        deletes: Vec<Delete>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
         let items =
             deletes.into_iter().map(|delete| (delete.delivery.clone(), Record::Delete(delete).encode()));
-        self.change(items.collect(), slots).await
+        self.change(items.collect(), slots, request).await
     }
 
     /// Makes the streams current in which these items were published.
@@ -71,18 +82,25 @@ impl ClusterRequest<'_> {
     }
 
     /// Changes earlier messages. The calls are sent together and run in order.
-    async fn change(&self, items: Vec<(Delivery, Vec<u8>)>, slots: Vec<ReceiptSlot>) -> Result<(), Refusal> {
-        let (mut calls, mut streams) = (Vec::new(), Vec::new());
+    async fn change(
+        &self,
+        items: Vec<(Delivery, Vec<u8>)>,
+        slots: Vec<ReceiptSlot>,
+        request: Option<KeyedRequest>,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        let (mut calls, mut streams, mut parts) = (Vec::new(), Vec::new(), parts(request));
         for (delivery, record) in items {
             let keys = keys(&delivery);
             streams.push((delivery, keys.len()));
-            calls.extend(keys.into_iter().map(|stream| Call::Change { stream, record: record.clone() }));
+            let changes = keys.into_iter().zip(&mut parts);
+            calls.extend(changes.map(|(stream, part)| Call::Change { stream, record: record.clone(), part }));
         }
         let replies = try_join_all(calls.into_iter().map(|call| self.link.call(call))).await?;
         let answers = replies.iter().map(|reply| reply.bytes().and_then(read_answers));
         let answers: Vec<_> = answers.collect::<Option<Vec<_>>>().ok_or_else(malformed)?.concat();
+        let first = first_time(&answers)?;
         fill(slots, streams, &answers);
-        Ok(())
+        Ok(first)
     }
 }
 
@@ -94,24 +112,36 @@ fn keys(delivery: &Delivery) -> Vec<String> {
     }
 }
 
-/// The idempotency key of an item whose request has one.
-fn once_key(id: Uuid) -> Option<String> {
-    (id.get_version_num() == FROM_KEY).then(|| id.as_simple().to_string())
+/// The parts of a request, one after the other. Equal requests have equal parts.
+fn parts(request: Option<KeyedRequest>) -> impl Iterator<Item = Option<KeyedPart>> {
+    (0..).map(move |number| Some(KeyedPart { request: request?, number }))
+}
+
+/// The time of the request that has caused some of the answers before.
+///
+/// # Errors
+/// `IdempotencyKeyReused` if that was another request. Redis has refused all items then.
+fn first_time(answers: &[Answer]) -> Result<Option<Timestamp>, Refusal> {
+    if answers.iter().any(|answer| answer.published == Published::KeyReused) {
+        return Err(Refusal::IdempotencyKeyReused);
+    }
+    Ok(answers.iter().find_map(|answer| answer.first))
 }
 
 fn malformed() -> EngineError {
     EngineError::Refused("the reply is malformed".into())
 }
 
-fn connections(answer: &Published) -> u32 {
+/// To how many connections the item goes now.
+fn connections(answer: &Answer) -> u32 {
     match answer {
-        Published::At(item) => item.connections,
-        Published::Before(_) | Published::NoChannel => 0,
+        Answer { published: Published::At(item), first: None } => item.connections,
+        _ => 0,
     }
 }
 
 /// Fills the slots, if there are any. `streams` has the delivery of each item and the number of its answers.
-fn fill(slots: Vec<ReceiptSlot>, streams: Vec<(Delivery, usize)>, mut answers: &[Published]) {
+fn fill(slots: Vec<ReceiptSlot>, streams: Vec<(Delivery, usize)>, mut answers: &[Answer]) {
     for (slot, (delivery, count)) in slots.into_iter().zip(streams) {
         let (own, rest) = answers.split_at(count.min(answers.len()));
         answers = rest;
@@ -124,11 +154,11 @@ fn fill(slots: Vec<ReceiptSlot>, streams: Vec<(Delivery, usize)>, mut answers: &
     }
 }
 
-fn receipt(answer: &Published) -> StreamReceipt {
-    match answer {
-        Published::At(item) | Published::Before(item) => {
+fn receipt(answer: &Answer) -> StreamReceipt {
+    match answer.published {
+        Published::At(item) => {
             StreamReceipt { position: Some(item.position), online: item.connections, is_kept: item.is_kept }
         }
-        Published::NoChannel => StreamReceipt::default(),
+        Published::NoChannel | Published::KeyReused => StreamReceipt::default(),
     }
 }

@@ -248,7 +248,8 @@ impl RegistryState {
     }
 }
 
-fn stored_message(record: &[u8], channel: &str) -> Option<Arc<StoredMessage>> {
+/// Reads a message of a history.
+pub fn stored_message(record: &[u8], channel: &str) -> Option<Arc<StoredMessage>> {
     match Record::decode(record, Some(channel))? {
         Record::Message { message, edited } => Some(Arc::new(StoredMessage { message, edited })),
         _ => None,

@@ -279,7 +279,7 @@ impl World {
     fn publish(&mut self, channel: &str) {
         self.published += 1;
         let record = Record::Message { message: message(self.published), edited: None }.encode();
-        let items = vec![Item { stream: channel_key(channel).to_string(), record, idempotency_key: None }];
+        let items = vec![Item { stream: channel_key(channel).to_string(), record, part: None }];
         if let Some(index) = self.nodes.iter().position(|node| node.is_connected) {
             self.call(index, &Call::Append { items }, None);
         }
@@ -415,7 +415,7 @@ fn what_arrives_while_a_long_log_is_loaded_is_applied_once() {
     let record = || Record::Message { message: message(1), edited: None }.encode();
     let large = [record(), vec![0; 1_100_000]].concat();
     let publish = |world: &mut World, record| {
-        let item = Item { stream: "ca".into(), record, idempotency_key: None };
+        let item = Item { stream: "ca".into(), record, part: None };
         world.call(1, &Call::Append { items: vec![item] }, None);
     };
     publish(&mut world, large);

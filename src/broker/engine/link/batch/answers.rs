@@ -128,6 +128,7 @@ fn is_gated(call: &Call) -> bool {
             | Call::Send { .. }
             | Call::Tally { .. }
             | Call::UseOnce { .. }
+            | Call::SignOuts { .. }
             | Call::CookieSecret { .. }
     );
     !is_passing && !is_reading(call)

@@ -17,7 +17,7 @@ const SETTLING_LIMIT: Duration = Duration::from_secs(5);
 pub const TRIP: Duration = Duration::from_millis(1);
 
 fn message(id: u64) -> Item {
-    Item { stream: "ca".into(), record: id.to_le_bytes().to_vec(), idempotency_key: None }
+    Item { stream: "ca".into(), record: id.to_le_bytes().to_vec(), part: None }
 }
 
 pub fn append(ids: impl IntoIterator<Item = u64>) -> Call {
@@ -25,7 +25,7 @@ pub fn append(ids: impl IntoIterator<Item = u64>) -> Call {
 }
 
 pub fn change(id: u64) -> Call {
-    Call::Change { stream: "ca".into(), record: id.to_le_bytes().to_vec() }
+    Call::Change { stream: "ca".into(), record: id.to_le_bytes().to_vec(), part: None }
 }
 
 pub fn set() -> Call {
@@ -50,7 +50,7 @@ pub fn ids_of(call: &Call) -> Vec<u64> {
 
 /// The answer about an item, with its id in the place of offset and stamp.
 pub fn answer_of(id: u64) -> Vec<u8> {
-    [&[0, 1][..], b"00000001", &id.to_le_bytes(), &id.to_le_bytes(), &[0; 4]].concat()
+    [&[0, 1][..], b"00000001", &id.to_le_bytes(), &id.to_le_bytes(), &[0; 12]].concat()
 }
 
 fn ok(call: &Call) -> Result<Reply, Failure> {
@@ -132,7 +132,7 @@ fn a_call_has_at_most_64_items_and_a_pipeline_256_calls_or_256_kib() {
     settle(&mut batch, now);
     for id in 0..3 {
         let record = vec![0; 200 * 1024];
-        batch.push(Call::Change { stream: "ca".into(), record }, id, None, now);
+        batch.push(Call::Change { stream: "ca".into(), record, part: None }, id, None, now);
     }
     assert_eq!(batch.next_pipeline(now).len(), 1);
     assert_eq!(counters.batch_calls.sum(), 3);

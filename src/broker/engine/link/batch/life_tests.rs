@@ -5,7 +5,7 @@ use super::call_tests::{
     TIMEOUT, TRIP, answer_of, append, batch, change, ids_of, no_function, read, set, status,
 };
 use crate::broker::engine::call::Call;
-use crate::broker::engine::entry::{Published, read_answers};
+use crate::broker::engine::entry::{Answer, Published, read_answers};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::link::Outcome;
 use crate::broker::engine::link::unit::{Pending, Unit};
@@ -127,7 +127,7 @@ impl World {
             let (ids, _) = self.waiting.remove(&owner).expect("each requester has one outcome");
             match result {
                 Ok(Reply::Bytes(bytes)) => {
-                    let offset = |answer| match answer {
+                    let offset = |answer: Answer| match answer.published {
                         Published::At(item) => item.position.offset,
                         other => panic!("{other:?}"),
                     };
