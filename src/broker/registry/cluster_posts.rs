@@ -50,9 +50,13 @@ impl Registry {
         self.cluster.as_mut()?.moving.begin_coming(conn_id, request)
     }
 
-    pub fn end_coming(&mut self, conn_id: Uuid, request: Uuid) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.moving.end_coming(conn_id, request);
+    /// A request that created or brought a connection has ended. If the connection is not here, `give_up` runs in Redis.
+    pub fn end_coming(&mut self, conn_id: Uuid, request: Uuid, give_up: Option<Call>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.moving.end_coming(conn_id, request);
+        if let Some(call) = give_up.filter(|_| self.parts.state.connection(conn_id).is_none()) {
+            cluster.remove(call);
+            self.flush_to_link();
         }
     }
 
@@ -78,10 +82,9 @@ impl Registry {
     }
 
     /// This node owns a connection in this generation.
-    pub fn own_row(&mut self, conn_id: Uuid, generation: u64) {
+    pub(super) fn own_row(&mut self, conn_id: Uuid, generation: u64) {
         if let Some(cluster) = &mut self.cluster {
             cluster.own_row(conn_id, generation, &self.parts.state);
-            self.flush_to_link();
         }
     }
 
@@ -214,7 +217,7 @@ impl Registry {
         if !is_known {
             return Answer::Unknown;
         }
-        match self.connect(request, Requester::Application, context) {
+        match self.connect(request, Requester::Application, None, context) {
             Ok(connected) => Answer::Subscribed {
                 channels: connected.channels.iter().map(|channel| channel.name.to_string()).collect(),
                 changed: Vec::new(),

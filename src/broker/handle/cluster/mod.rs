@@ -10,6 +10,7 @@ mod tokens;
 mod users;
 
 use super::BrokerHandle;
+use crate::broker::engine::call::Call;
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::link::LinkHandle;
 use crate::broker::registry::Registry;
@@ -45,12 +46,14 @@ pub(super) struct ComingConnection {
     registry: Addr<Registry>,
     conn_id: Uuid,
     request: Uuid,
+    /// What the request may have claimed in Redis is given up by this call, unless the connection is here in the end.
+    give_up: Option<Call>,
 }
 
 impl Drop for ComingConnection {
     fn drop(&mut self) {
-        let (conn_id, request) = (self.conn_id, self.request);
-        let end = move |registry: &mut Registry, _: &mut _| registry.end_coming(conn_id, request);
+        let (conn_id, request, give_up) = (self.conn_id, self.request, self.give_up.take());
+        let end = move |registry: &mut Registry, _: &mut _| registry.end_coming(conn_id, request, give_up);
         self.registry.do_send(Ask(end));
     }
 }
@@ -73,14 +76,19 @@ impl ClusterRequest<'_> {
     }
 
     fn coming(&self, conn_id: Uuid, request: Uuid) -> ComingConnection {
-        ComingConnection { registry: self.broker.actors.registry.clone(), conn_id, request }
+        let registry = self.broker.actors.registry.clone();
+        ComingConnection { registry, conn_id, request, give_up: None }
     }
 
-    /// Waits until Redis knows the members that this node has now.
+    /// Waits until Redis knows the members that this node has now. Without Redis the node has them nevertheless, and states
+    /// them later.
     async fn settle(&self) -> Result<(), Refusal> {
         let (waiter, settled) = oneshot::channel();
         self.broker.ask(move |registry, _| registry.settle(waiter)).await?;
-        self.wait(settled).await
+        self.wait(settled).await.map_err(|refused| match refused {
+            Refusal::EngineUnavailable => Refusal::EngineTimeout { was_sent: true },
+            refused => refused,
+        })
     }
 
     /// Waits for the registry's word, at most as long as a call may take.
