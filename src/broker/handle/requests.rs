@@ -101,7 +101,7 @@ impl BrokerHandle {
         if let Some(cluster) = self.cluster() {
             return Box::pin(cluster.connect(request, by)).await;
         }
-        self.ask(move |registry, context| registry.connect(request, by, context)).await
+        self.ask(move |registry, context| registry.connect(request, by, None, context)).await
     }
 
     pub async fn subscribe(
@@ -182,7 +182,7 @@ impl BrokerHandle {
         let conn_id = grant.connect.conn_id;
         let granted = match self.cluster() {
             Some(cluster) => Box::pin(cluster.grant_token(grant)).await?,
-            None => self.ask(move |registry, context| registry.grant_token(grant, context)).await?,
+            None => self.ask(move |registry, context| registry.grant_token(grant, None, context)).await?,
         };
         if granted == Err(TokenGrantRefused::Revoked) {
             self.note_refused_token(conn_id, TokenCause::Revoked);

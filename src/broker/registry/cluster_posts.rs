@@ -52,9 +52,17 @@ impl Registry {
         self.cluster.as_mut()?.moving.errands.begin(errand, request)
     }
 
-    pub fn end_errand(&mut self, errand: Errand, request: Uuid) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.moving.errands.end(errand, request);
+    /// A request has ended, and with it its errand. If it was about a connection that is not here, `give_up` runs in Redis.
+    pub fn end_errand(&mut self, errand: Errand, request: Uuid, give_up: Option<Call>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.moving.errands.end(errand, request);
+        let is_here = match errand {
+            Errand::Bring(conn_id) => self.parts.state.connection(conn_id).is_some(),
+            Errand::Watch(_) => false,
+        };
+        if let Some(call) = give_up.filter(|_| !is_here) {
+            cluster.remove(call);
+            self.flush_to_link();
         }
     }
 
@@ -95,10 +103,9 @@ impl Registry {
     }
 
     /// This node owns a connection in this generation.
-    pub fn own_row(&mut self, conn_id: Uuid, generation: u64) {
+    pub(super) fn own_row(&mut self, conn_id: Uuid, generation: u64) {
         if let Some(cluster) = &mut self.cluster {
             cluster.own_row(conn_id, generation, &self.parts.state);
-            self.flush_to_link();
         }
     }
 
@@ -231,7 +238,7 @@ impl Registry {
         if !is_known {
             return Answer::Unknown;
         }
-        match self.connect(request, Requester::Application, context) {
+        match self.connect(request, Requester::Application, None, context) {
             Ok(connected) => Answer::Subscribed {
                 channels: connected.channels.iter().map(|channel| channel.name.to_string()).collect(),
                 changed: Vec::new(),

@@ -35,15 +35,27 @@ impl Registry {
         self.end_turn(context);
     }
 
+    /// Ends a change that may have created a connection. If Redis decides, this node owns it in this generation.
+    fn end_creation(&mut self, owned: Option<(Uuid, u64)>, context: &mut Context<Self>) {
+        self.apply();
+        if let Some((conn_id, generation)) = owned {
+            // Before the turn ends, so that the row is stored with the members.
+            self.own_row(conn_id, generation);
+        }
+        self.end_turn(context);
+    }
+
+    /// Connects a connection: in a cluster one that this node owns, with its id and its generation.
     pub fn connect(
         &mut self,
         request: Connect,
         by: Requester,
+        owned: Option<(Uuid, u64)>,
         context: &mut Context<Self>,
     ) -> Result<Connected, ConnectRefused> {
         let now = self.now_ms();
         let opened = self.parts.state.acting_for(by, |state| state.connect(request, now, &mut self.effects));
-        self.end_change(context);
+        self.end_creation(owned, context);
         opened.map(|opened| Connected {
             conn_id: opened.conn_id,
             user: opened.user,
@@ -118,14 +130,16 @@ impl Registry {
         ended
     }
 
+    /// Grants a connection. `owned` as of [`Registry::connect`], if it is new.
     pub fn grant_token(
         &mut self,
         grant: TokenGrant,
+        owned: Option<(Uuid, u64)>,
         context: &mut Context<Self>,
     ) -> Result<Uuid, TokenGrantRefused> {
         let now = self.now_ms();
         let granted = self.parts.state.grant(grant, now, &mut self.effects);
-        self.end_change(context);
+        self.end_creation(owned, context);
         granted
     }
 

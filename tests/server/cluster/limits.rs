@@ -9,7 +9,7 @@ use channelstream::auth::signing::Keys;
 use channelstream::auth::signing::request_signature::BoundTo;
 use channelstream::config::{Secret, Settings};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const BODY: &str = r#"{"info": {}}"#;
 
@@ -78,6 +78,52 @@ async fn a_user_has_the_same_limit_at_all_nodes_together() {
     assert!(backends[1].disconnect(&conn_id).await);
     assert_eq!([connect(1).await.status, connect(0).await.status], [200, 429]);
     backends[0].connect("bob", &["c"]).await;
+}
+
+/// The user of a connection that Redis refuses must not have got the state of the request, and no channel.
+#[actix_rt::test]
+async fn a_refused_connection_changes_nothing() {
+    let limits = Settings {
+        max_channels: 2,
+        max_connections_per_user: 1,
+        max_channels_per_connection: 1,
+        ..settings()
+    };
+    let cluster = Cluster::start(2, &limits);
+    let backends = cluster.servers.iter().map(|server| Backend::new(server.address)).collect::<Vec<_>>();
+    let connect = async |node: usize, mut body: Value| {
+        body["user_state"] = json!({"refused": 1});
+        backends[node].send("POST", "/connect", &[], body.to_string().as_bytes()).await
+    };
+    let ann = backends[0].connect("ann", &["one"]).await;
+    let over_users = json!({"username": "ann", "channels": ["two"]});
+    let foreign = json!({"username": "bob", "conn_id": ann, "channels": ["two"]});
+    let over_own = json!({"username": "ann", "conn_id": ann, "channels": ["two"]});
+    for node in [1, 0] {
+        let refused = connect(node, over_users.clone()).await;
+        assert_eq!(refused.status, 429, "{refused:?}");
+        assert!(refused.text().contains("(max_connections_per_user)"), "{}", refused.text());
+        let refused = connect(node, foreign.clone()).await;
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert!(refused.text().contains("belongs to another user"), "{}", refused.text());
+    }
+    backends[0].connect("carl", &["two"]).await;
+    for node in [1, 0] {
+        let refused = connect(node, json!({"username": "x", "channels": ["new"]})).await;
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert!(refused.text().contains("(max_channels)"), "{}", refused.text());
+        let refused = connect(node, over_own.clone()).await;
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert!(refused.text().contains("(max_channels_per_connection)"), "{}", refused.text());
+    }
+    for (user, is_known) in [("ann", true), ("bob", false), ("x", false)] {
+        let body = json!({"user": user}).to_string();
+        for backend in &backends {
+            let reply = backend.send("POST", "/user_state", &[], body.as_bytes()).await;
+            assert_eq!(reply.status == 200, is_known, "{user}: {reply:?}");
+            assert!(!is_known || reply.json()["user_state"] == json!({}), "{reply:?}");
+        }
+    }
 }
 
 #[actix_rt::test]

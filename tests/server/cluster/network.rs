@@ -10,6 +10,7 @@ use crate::support::proxy::{Direction, Proxy, Target};
 use crate::support::redis::{Redis, at};
 use crate::support::{TestServer, settings, within};
 use channelstream::config::Settings;
+use futures_util::future::join;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -279,5 +280,52 @@ async fn a_request_that_was_refused_without_redis_was_not_done() {
     for text in &witness.texts {
         let number = text.strip_prefix("text-").and_then(|number| number.parse::<usize>().ok());
         assert!(number.is_none_or(|number| codes[number] == "uncertain"), "{text} of {codes:?}");
+    }
+}
+
+/// The connection to Redis breaks when Redis has stored a new connection and before the node knows it. Nothing remains of it
+/// for long, and its id can be used at each node.
+#[actix_web::test]
+async fn a_connection_whose_reply_is_lost_can_be_created_at_each_node() {
+    const ID: &str = "00000000-0000-4000-8000-00000000000a";
+    let scene = Scene::begin(DEAD_MS).await;
+    let row = format!("cs:{{0}}:conn:{ID}");
+    let owner = || scene.redis.ask::<Option<String>>(&["HGET", &row, "owner"]);
+    let body = json!({"username": "carl", "conn_id": ID, "channels": ["c"]}).to_string();
+    let connect =
+        async |node: usize| scene.backend(node).send("POST", "/connect", &[], body.as_bytes()).await;
+    let is_lost = async || {
+        scene.proxies[0].stall_one(Direction::ToClient);
+        let cut = async {
+            let stored = async {
+                while owner().is_none() {
+                    actix_rt::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(1), stored).await;
+            scene.proxies[0].cut();
+            scene.proxies[0].resume();
+        };
+        let (reply, ()) = join(connect(0), cut).await;
+        assert_eq!(reply.status, 503, "{reply:?}");
+        reply.header("x-channelstream-uncertain") == Some("1")
+    };
+    // If the node waits for another reply at that moment, it does not even send the call.
+    within(async {
+        while !is_lost().await {
+            scene.until_connected().await;
+        }
+    })
+    .await;
+    within(async {
+        while owner().as_deref() != Some("0") {
+            scene.until_connected().await;
+        }
+    })
+    .await;
+    for node in [1, 0] {
+        assert_eq!(connect(node).await.status, 200);
+        until_members(&scene.both, 2, "c", json!([4, 4, ["ann", "bob", "carl", "witness"]])).await;
+        assert!(scene.backend(node).disconnect(ID).await);
     }
 }

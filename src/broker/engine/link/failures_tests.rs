@@ -85,7 +85,8 @@ async fn a_silent_connection_is_replaced_and_its_late_calls_do_nothing() {
     proxy.stall_until(proxy.generation());
     node.link.send(append(1), 1);
     node.link.send(set("x", 1), 2);
-    node.until(|event| (event == Event::Reply(2, Err(EngineError::Unavailable))).then_some(())).await;
+    let uncertain = Event::Reply(2, Err(EngineError::Timeout { was_sent: true }));
+    node.until(|event| (event == uncertain).then_some(())).await;
     node.lost().await;
     assert!(node.joined().await.2, "no other node has declared it dead");
     node.until(|event| matches!(event, Event::Reply(1, Ok(_))).then_some(())).await;

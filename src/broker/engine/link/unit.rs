@@ -212,6 +212,15 @@ impl<O> Unit<O> {
         outcomes.extend(owners.map(|owner| (owner, Err(error.clone()))));
     }
 
+    /// Ends the call, which is not sent again.
+    pub fn give_up(self, outcomes: &mut Vec<Outcome<O>>) {
+        let error = match self.is_uncertain && !is_reading(&self.call) {
+            true => EngineError::Timeout { was_sent: true },
+            false => EngineError::Unavailable,
+        };
+        self.fail(&error, outcomes);
+    }
+
     /// Ends the call, which Redis has run, although too few replicas have what it changed: a failover may undo it.
     pub fn lacks_replicas(self, reply: &Reply, seen: &Seen, outcomes: &mut Vec<Outcome<O>>) {
         self.note(reply, seen);

@@ -271,10 +271,7 @@ impl Model {
                 self.read(stream, *after, *max_bytes, *with_history, *with_members)
             }
             Call::Announce { stream, after, record } => self.announce(stream, *after, record),
-            Call::ReadUser { user } => self
-                .users
-                .get(user)
-                .map_or(Reply::Nil, |user| Reply::List(vec![number(user.version), bytes(&user.record)])),
+            Call::ReadUser { user } => self.read_user(user),
             Call::SetUser { user, expected, record, view, changed } => {
                 self.set_user(user, *expected, record, view, changed)
             }

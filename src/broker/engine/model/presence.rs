@@ -1,7 +1,7 @@
 //! The users that are present in the streams of the model, and their states.
 
 use super::streams::is_channel;
-use super::{Member, Model, Reply, Total, User, number, status};
+use super::{Member, Model, Reply, Total, User, bytes, number};
 use crate::broker::engine::call::{Count, NodeNumber};
 use crate::broker::engine::record::{MemberView, Record};
 use crate::protocol::time::Timestamp;
@@ -94,6 +94,11 @@ impl Model {
         }
     }
 
+    pub(super) fn read_user(&self, user: &str) -> Reply {
+        let user = self.users.get(user);
+        user.map_or(Reply::Nil, |user| Reply::List(vec![number(user.version), bytes(&user.record)]))
+    }
+
     pub(super) fn set_user(
         &mut self,
         user: &str,
@@ -103,7 +108,7 @@ impl Model {
         changed: &Option<String>,
     ) -> Reply {
         if self.users.get(user).map_or(0, |user| user.version) != expected {
-            return status("VERSION");
+            return self.read_user(user);
         }
         let version = self.next_stamp();
         self.users.insert(user.into(), User { version, view: view.to_vec(), record: record.to_vec() });

@@ -1,5 +1,12 @@
 -- How many connections of a user each node has in a stream, and which users are present.
 
+-- What Redis stores of a user, as calls return it: nil, or version and record.
+local function stored_user(stored)
+  if not stored then return false end
+  local version, length = struct.unpack('<I8I4', stored)
+  return { version, string.sub(stored, 13 + length) }
+end
+
 -- The version of a user's record and what streams show of the user; `view` if there is no record.
 local function shown(user, view)
   local stored = redis.call('GET', prefix .. 'user:' .. user)

@@ -1,6 +1,6 @@
 -- Replaces the record of a user, and notifies the nodes that show the user.
 -- ARGV: user, the version that is replaced or '0', record, view, changed part of the state or ''.
--- Returns the new version, or VERSION if the record has another version; nothing was done then.
+-- Returns the new version, or what read_user.lua returns if the record has another version; nothing was done then.
 
 local refused = refusal()
 if refused then return refused end
@@ -9,7 +9,7 @@ local user, expected, user_record, view, changes =
   ARGV[FIRST], tonumber(ARGV[FIRST + 1]), ARGV[FIRST + 2], ARGV[FIRST + 3], ARGV[FIRST + 4]
 local key = prefix .. 'user:' .. user
 local before = redis.call('GET', key)
-if expected ~= (before and struct.unpack('<I8', before) or 0) then return status('VERSION') end
+if expected ~= (before and struct.unpack('<I8', before) or 0) then return stored_user(before) end
 
 -- A stamp, so that a record that was removed and created again has another version.
 local version = next_stamp()

@@ -1,7 +1,7 @@
 //! Connections and their subscriptions.
 
 use super::moving::FIND_LIMIT;
-use super::users::VersionedRecord;
+use super::users::{PlannedChange, VersionedRecord};
 use super::{ClusterRequest, HeldStreams, OnErrand};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
@@ -10,6 +10,7 @@ use crate::broker::handle::node_list::named;
 use crate::broker::registry::Registry;
 use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
+use crate::broker::registry::cluster::user_record::ChangedRecord;
 use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::broker::requests::{
     Connect, ConnectRefused, Connected, Ending, Requester, Subscribe, SubscribeRefused, Subscribed,
@@ -18,6 +19,7 @@ use crate::broker::requests::{
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::settings::ChannelConfig;
 use crate::telemetry::limits::Limit;
+use futures_util::future::join;
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -29,18 +31,17 @@ impl ClusterRequest<'_> {
         by: Requester,
     ) -> Result<Result<Connected, ConnectRefused>, Refusal> {
         let conn_id = *request.conn_id.get_or_insert_with(Uuid::new_v4);
-        if let Err(refused) = self.prepare_connect(&mut request, by).await? {
-            return Ok(Err(refused));
-        }
+        let planned = match self.plan_connect(&request, by).await? {
+            Ok(planned) => planned,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let (claimed, again) = (self.claim(conn_id, &request.username).await?, request.clone());
         let connected = match claimed {
-            Claimed::Here(generation) => self.connect_here(conn_id, generation, true, request, by).await?,
+            Claimed::Here(generation) => {
+                self.connect_here((conn_id, generation), true, request, planned, by).await?
+            }
             Claimed::New(generation, _coming) => {
-                let connected = self.connect_here(conn_id, generation, false, request, by).await;
-                if !matches!(connected, Ok(Some(Ok(_)))) {
-                    self.abandon_unless_created(conn_id, generation).await?;
-                }
-                connected?
+                self.connect_here((conn_id, generation), false, request, planned, by).await?
             }
             Claimed::Elsewhere => None,
             Claimed::Foreign => return Ok(Err(ConnectRefused::BelongsToAnother)),
@@ -49,30 +50,27 @@ impl ClusterRequest<'_> {
         match connected {
             Some(connected) => Ok(connected),
             // It may have moved meanwhile.
-            None => self.connect_elsewhere(conn_id, again).await,
+            None => self.connect_elsewhere(conn_id, again, by).await,
         }
     }
 
-    /// Connects a connection that this node owns. `None` if it was here and has moved meanwhile.
+    /// Connects a connection that this node owns in this generation. `None` if it was here and has moved meanwhile.
     async fn connect_here(
         &self,
-        conn_id: Uuid,
-        generation: u64,
+        owned: (Uuid, u64),
         was_here: bool,
-        request: Connect,
+        mut request: Connect,
+        planned: PlannedChange,
         by: Requester,
     ) -> Result<Option<Result<Connected, ConnectRefused>>, Refusal> {
-        let _held = match self.open(&request.username, &request.channels, &request.channel_configs).await? {
+        let _held = match self.prepare_connect(&mut request, planned, by).await? {
             Ok(held) => held,
-            Err(over) => return Ok(Some(Err(ConnectRefused::OverLimit(over)))),
+            Err(refused) => return Ok(Some(Err(refused))),
         };
+        let (conn_id, generation) = owned;
         let connected = self.broker.ask(move |registry, context| {
-            if was_here && registry.generation(conn_id) != Some(generation) {
-                return None;
-            }
-            let connected = registry.connect(request, by, context);
-            registry.own_row(conn_id, generation);
-            Some(connected)
+            let is_here = !was_here || registry.generation(conn_id) == Some(generation);
+            is_here.then(|| registry.connect(request, by, Some(owned), context))
         });
         let connected = connected.await?;
         self.settle().await?;
@@ -82,18 +80,6 @@ impl ClusterRequest<'_> {
     pub(super) fn too_many_connections(&self) -> ConnectRefused {
         let bound = self.broker.settings.max_connections_per_user;
         ConnectRefused::OverLimit(OverLimit::of(Limit::ConnectionsPerUser, bound))
-    }
-
-    /// Ends the row of a new connection that was not created.
-    pub(super) async fn abandon_unless_created(&self, conn_id: Uuid, generation: u64) -> Result<(), Refusal> {
-        if self.broker.ask(move |registry, _| registry.generation(conn_id)).await?.is_none() {
-            self.abandon(conn_id, generation);
-        }
-        Ok(())
-    }
-
-    pub(super) fn abandon(&self, conn_id: Uuid, generation: u64) {
-        self.link.send_unanswered(Call::End { rows: vec![(conn_id.to_string(), generation)] });
     }
 
     /// Makes this node the owner of a connection of this user, unless another node that is alive owns it.
@@ -110,8 +96,8 @@ impl ClusterRequest<'_> {
                 (None, true) => return Ok(Claimed::Elsewhere),
                 (None, false) => {}
             }
-            let Ok(coming) = self.begin(Errand::Bring(conn_id), until).await? else { continue };
-            match self.claim_row(conn_id, user, most).await? {
+            let Ok(mut coming) = self.begin(Errand::Bring(conn_id), until).await? else { continue };
+            match self.claim_row(&mut coming, conn_id, user, most).await? {
                 Ownership::New { generation } => return Ok(Claimed::New(generation, coming)),
                 Ownership::Foreign => return Ok(Claimed::Foreign),
                 Ownership::Full => return Ok(Claimed::Full),
@@ -132,14 +118,22 @@ impl ClusterRequest<'_> {
         &self,
         conn_id: Uuid,
         request: Connect,
+        by: Requester,
     ) -> Result<Result<Connected, ConnectRefused>, Refusal> {
-        let Connect { username, channels, channel_configs, .. } = request;
-        if let Err(over) = self.create_channels(&channels, &channel_configs).await? {
+        let planned = match self.plan_connect(&request, by).await? {
+            Ok(planned) => planned,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if let Err(over) = self.create_channels(&request.channels, &request.channel_configs).await? {
             return Ok(Err(ConnectRefused::OverLimit(over)));
         }
+        let (username, channels) = (request.username.clone(), request.channels.clone());
         let question = Question::Connect { conn_id, user: username.clone(), channels: channels.clone() };
         match self.ask_owner(conn_id, question).await? {
             Some(Answer::Subscribed { .. }) => {
+                if let Err(refused) = self.change_state(&request, planned, by).await? {
+                    return Ok(Err(refused));
+                }
                 let user = self.broker.ask(move |registry, _| registry.state().shown(&username)).await?;
                 let user = user.ok_or(EngineError::Unavailable)?;
                 let channels = self.channels(channels, &[]).await?;
@@ -152,34 +146,72 @@ impl ClusterRequest<'_> {
         }
     }
 
-    /// Sets the user's state in Redis, and takes it out of the request.
+    /// Checks whether a user may connect, and plans what becomes of its record. Changes nothing.
+    pub(super) async fn plan_connect(
+        &self,
+        request: &Connect,
+        by: Requester,
+    ) -> Result<Result<PlannedChange, ConnectRefused>, Refusal> {
+        let (name, channels) = (request.username.clone(), request.channels.clone());
+        let is_new = self.broker.ask(move |registry, _| {
+            let is_unknown = registry.state().user_id(&name).is_none();
+            is_unknown && registry.channels_to_open(&channels, &[]).is_empty()
+        });
+        // A user that this node does not know is usually new. If it is not, Redis returns its record when it refuses the
+        // change; no channel was created for the request then.
+        if is_new.await?
+            && let Ok(planned) = self.plan(request, VersionedRecord::new(), by).await?
+        {
+            return Ok(Ok(planned));
+        }
+        self.plan(request, self.user(&request.username).await?, by).await
+    }
+
+    async fn plan(
+        &self,
+        request: &Connect,
+        before: VersionedRecord,
+        by: Requester,
+    ) -> Result<Result<PlannedChange, ConnectRefused>, Refusal> {
+        let fresh = if before.version == 0 { request.fresh_user_state.clone() } else { Vec::new() };
+        let fresh = fresh.into_iter().chain(request.user_state.clone());
+        let merged = before.record.merge(fresh, request.state_public_keys.clone());
+        let (checked, record) = (request.clone(), merged.record.clone());
+        let may = self.broker.ask(move |registry, _| registry.may_connect(&checked, &record, by)).await?;
+        Ok(may.map(|()| PlannedChange { version: before.version, merged }))
+    }
+
+    /// Stores the state of a user that connects.
+    async fn change_state(
+        &self,
+        request: &Connect,
+        planned: PlannedChange,
+        by: Requester,
+    ) -> Result<Result<ChangedRecord, ConnectRefused>, Refusal> {
+        let plan = async |before| self.plan(request, before, by).await;
+        self.change_user(&request.username, planned, |_| None, plan).await
+    }
+
+    /// Creates the channels that are missing, stores the user's state, which it takes out of the request, and makes current
+    /// what the connection needs. What may refuse the request comes first.
     pub(super) async fn prepare_connect(
         &self,
         request: &mut Connect,
+        planned: PlannedChange,
         by: Requester,
-    ) -> Result<Result<(), ConnectRefused>, Refusal> {
-        let name = request.username.clone();
-        let merged = self
-            .change_user(
-                &name,
-                |_| None,
-                async |before: &VersionedRecord| {
-                    let fresh =
-                        if before.version == 0 { request.fresh_user_state.clone() } else { Vec::new() };
-                    let fresh = fresh.into_iter().chain(request.user_state.clone());
-                    let merged = before.record.merge(fresh, request.state_public_keys.clone());
-                    let (checked, record) = (request.clone(), merged.record.clone());
-                    let may = self
-                        .broker
-                        .ask(move |registry, _| registry.may_connect(&checked, &record, by))
-                        .await?;
-                    Ok(may.map(|()| merged))
-                },
-            )
-            .await?;
+    ) -> Result<Result<HeldStreams, ConnectRefused>, Refusal> {
+        if let Err(over) = self.create_channels(&request.channels, &request.channel_configs).await? {
+            return Ok(Err(ConnectRefused::OverLimit(over)));
+        }
+        let changed = self.change_state(request, planned, by);
+        // The calls of both share a pipeline.
+        let (changed, held) = join(changed, self.hold_for(&request.username, &request.channels)).await;
+        if let Err(refused) = changed? {
+            return Ok(Err(refused));
+        }
         (request.fresh_user_state, request.user_state, request.state_public_keys) =
             (Vec::new(), Vec::new(), None);
-        Ok(merged.map(|_| ()))
+        Ok(Ok(held?))
     }
 
     /// Creates the channels that are missing in the cluster, and makes them and the user's private stream current.
@@ -192,11 +224,16 @@ impl ClusterRequest<'_> {
         if let Err(over) = self.create_channels(channels, configs).await? {
             return Ok(Err(over));
         }
+        Ok(Ok(self.hold_for(user, channels).await?))
+    }
+
+    /// Makes channels and a user's private stream current.
+    async fn hold_for(&self, user: &str, channels: &[String]) -> Result<HeldStreams, Refusal> {
         let mut keys: Vec<Arc<str>> = channels.iter().map(|name| channel_key(name)).collect();
         keys.push(user_key(user));
         keys.sort_unstable();
         keys.dedup();
-        Ok(Ok(self.hold(keys).await?))
+        self.hold(keys).await
     }
 
     pub async fn subscribe(

@@ -11,6 +11,7 @@ mod tokens;
 mod users;
 
 use super::BrokerHandle;
+use crate::broker::engine::call::Call;
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::link::{LinkHandle, PATIENCE};
 use crate::broker::registry::Registry;
@@ -49,12 +50,14 @@ pub(super) struct OnErrand {
     registry: Addr<Registry>,
     errand: Errand,
     request: Uuid,
+    /// What the request may have claimed in Redis is given up by this call, unless the connection is here in the end.
+    give_up: Option<Call>,
 }
 
 impl Drop for OnErrand {
     fn drop(&mut self) {
-        let (errand, request) = (self.errand, self.request);
-        let end = move |registry: &mut Registry, _: &mut _| registry.end_errand(errand, request);
+        let (errand, request, give_up) = (self.errand, self.request, self.give_up.take());
+        let end = move |registry: &mut Registry, _: &mut _| registry.end_errand(errand, request, give_up);
         self.registry.do_send(Ask(end));
     }
 }
@@ -105,7 +108,7 @@ impl ClusterRequest<'_> {
     /// Begins an errand. If another request is on it, waits until that has ended.
     async fn begin(&self, errand: Errand, until: Instant) -> Result<Result<OnErrand, OtherRequest>, Refusal> {
         let (registry, request) = (self.broker.actors.registry.clone(), Uuid::new_v4());
-        let on_errand = OnErrand { registry, errand, request };
+        let on_errand = OnErrand { registry, errand, request, give_up: None };
         match self.broker.ask(move |registry, _| registry.begin_errand(errand, request)).await? {
             Some(ended) => {
                 let _ = timeout_at(until, ended).await;
@@ -116,12 +119,15 @@ impl ClusterRequest<'_> {
     }
 
     /// Waits until Redis knows the members that this node has now. The request has taken effect here, so that a busy registry
-    /// does not refuse it any more.
+    /// does not refuse it any more; without Redis the node states its members later.
     async fn settle(&self) -> Result<(), Refusal> {
         let (waiter, settled) = oneshot::channel();
         let settle = Ask(move |registry: &mut Registry, _: &mut _| registry.settle(waiter));
         self.broker.actors.registry.send(settle).await.map_err(|_| Refusal::Draining)?;
-        self.wait(settled).await
+        self.wait(settled).await.map_err(|refused| match refused {
+            Refusal::EngineUnavailable => Refusal::EngineTimeout { was_sent: true },
+            refused => refused,
+        })
     }
 
     /// Waits for a result of the registry, at most as long as a call may take.

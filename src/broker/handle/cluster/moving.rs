@@ -110,8 +110,8 @@ impl ClusterRequest<'_> {
             if known {
                 return Ok(true);
             }
-            let Ok(_coming) = self.begin(Errand::Bring(conn_id), search.until).await? else { continue };
-            match self.bring_now(conn_id, &search).await? {
+            let Ok(mut coming) = self.begin(Errand::Bring(conn_id), search.until).await? else { continue };
+            match self.bring_now(&mut coming, conn_id, &search).await? {
                 Brought::Yes => return Ok(true),
                 Brought::Unknown => return Ok(false),
                 Brought::Moved => sleep(FIND_INTERVAL).await,
@@ -132,7 +132,12 @@ impl ClusterRequest<'_> {
         brought.map(|_| ())
     }
 
-    async fn bring_now(&self, conn_id: Uuid, search: &Search) -> Result<Brought, Refusal> {
+    async fn bring_now(
+        &self,
+        coming: &mut OnErrand,
+        conn_id: Uuid,
+        search: &Search,
+    ) -> Result<Brought, Refusal> {
         let Some(row) = self.find(conn_id).await? else { return Ok(Brought::Unknown) };
         if row.is_owner_alive {
             let (owner, watches) = (row.owner, search.watches(row.owner));
@@ -159,7 +164,7 @@ impl ClusterRequest<'_> {
                 return Ok(Brought::Moved);
             }
         }
-        match self.claim_row(conn_id, &row.user, 0).await? {
+        match self.claim_row(coming, conn_id, &row.user, 0).await? {
             Ownership::Own { generation, data } => {
                 self.adopt(conn_id, row.user, generation, &data, None).await?
             }
@@ -167,10 +172,7 @@ impl ClusterRequest<'_> {
                 self.adopt(conn_id, row.user, generation, &data, mark).await?
             }
             // It has ended meanwhile.
-            Ownership::New { generation } => {
-                self.abandon(conn_id, generation);
-                return Ok(Brought::Unknown);
-            }
+            Ownership::New { .. } => return Ok(Brought::Unknown),
             Ownership::Other { .. } | Ownership::Foreign | Ownership::Full => return Ok(Brought::Moved),
         }
         Ok(Brought::Yes)
@@ -178,10 +180,31 @@ impl ClusterRequest<'_> {
 
     /// Makes this node the owner of a connection of this user, unless another node that is alive owns it. A new one may be
     /// the last of `most`, unless that is 0.
-    pub(super) async fn claim_row(&self, conn_id: Uuid, user: &str, most: u32) -> Result<Ownership, Refusal> {
-        let (user, data) = (user.to_owned(), RowData::default().write());
-        let reply = self.link.call(Call::Claim { conn: conn_id.to_string(), user, data, most }).await?;
-        Ok(Ownership::read(&reply).ok_or_else(malformed_row)?)
+    pub(super) async fn claim_row(
+        &self,
+        coming: &mut OnErrand,
+        conn_id: Uuid,
+        user: &str,
+        most: u32,
+    ) -> Result<Ownership, Refusal> {
+        let (conn, user) = (conn_id.to_string(), user.to_owned());
+        let release = |generation| Call::Release { conn: conn.clone(), generation, data: Vec::new() };
+        // The claim may take effect although its reply does not arrive, or the request ends.
+        coming.give_up = Some(release(None));
+        let data = RowData::default().write();
+        let reply = self.link.call(Call::Claim { conn: conn.clone(), user, data, most }).await;
+        if !matches!(reply, Ok(_) | Err(EngineError::Timeout { was_sent: true })) {
+            coming.give_up = None;
+        }
+        let ownership = Ownership::read(&reply?).ok_or_else(malformed_row)?;
+        coming.give_up = match ownership {
+            Ownership::New { generation } => Some(Call::End { rows: vec![(conn, generation)] }),
+            Ownership::Own { generation, .. } | Ownership::Taken { generation, .. } => {
+                Some(release(Some(generation)))
+            }
+            Ownership::Other { .. } | Ownership::Foreign | Ownership::Full => None,
+        };
+        Ok(ownership)
     }
 
     /// Takes a connection that this node owns now.

@@ -2,6 +2,7 @@
 
 use super::ClusterRequest;
 use super::connections::Claimed;
+use super::users::PlannedChange;
 use crate::broker::engine::error::EngineError;
 use crate::broker::requests::{ConnectRefused, Requester, TokenGrant, TokenGrantRefused};
 use crate::http_error::Refusal;
@@ -25,9 +26,10 @@ impl ClusterRequest<'_> {
         let conn_id = *grant.connect.conn_id.get_or_insert_with(Uuid::new_v4);
         // A token without the claim leaves the keys as they are, because /user_state may have set them.
         grant.connect.state_public_keys = grant.public_keys.take();
-        if let Err(refused) = self.prepare_connect(&mut grant.connect, Requester::Application).await? {
-            return Ok(Err(TokenGrantRefused::Connect(refused)));
-        }
+        let planned = match self.plan_connect(&grant.connect, Requester::Application).await? {
+            Ok(planned) => planned,
+            Err(refused) => return Ok(Err(TokenGrantRefused::Connect(refused))),
+        };
         let (generation, _coming) = match self.claim(conn_id, &grant.connect.username).await? {
             Claimed::Here(_) => return self.grant_here(grant, None).await,
             Claimed::New(generation, coming) => (generation, coming),
@@ -36,11 +38,7 @@ impl ClusterRequest<'_> {
             // Another node has created it meanwhile. The client repeats its request.
             Claimed::Elsewhere => return Err(EngineError::Unavailable.into()),
         };
-        let granted = self.grant_here(grant, Some((conn_id, generation))).await;
-        if !matches!(granted, Ok(Ok(_))) {
-            self.abandon_unless_created(conn_id, generation).await?;
-        }
-        granted
+        self.grant_here(grant, Some((conn_id, generation, planned))).await
     }
 
     /// Refuses a grant before the connection moves: its session at another node ends then.
@@ -54,25 +52,30 @@ impl ClusterRequest<'_> {
         }
     }
 
-    /// Grants a connection of this node. `claimed` is one that this node creates, and its generation.
+    /// Grants a connection of this node. `claimed` is one that this node creates, its generation, and what becomes of its
+    /// user's record.
     async fn grant_here(
         &self,
-        grant: TokenGrant,
-        claimed: Option<(Uuid, u64)>,
+        mut grant: TokenGrant,
+        claimed: Option<(Uuid, u64, PlannedChange)>,
     ) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
-        let connect = &grant.connect;
-        let _held = match self.open(&connect.username, &connect.channels, &connect.channel_configs).await? {
-            Ok(held) => held,
-            Err(over) => return Ok(Err(TokenGrantRefused::Connect(ConnectRefused::OverLimit(over)))),
-        };
-        let granted = self.broker.ask(move |registry, context| {
-            let granted = registry.grant_token(grant, context);
-            if let Some((conn_id, generation)) = claimed {
-                registry.own_row(conn_id, generation);
+        let connect = &mut grant.connect;
+        let (held, owned) = match claimed {
+            Some((conn_id, generation, planned)) => {
+                let held = self.prepare_connect(connect, planned, Requester::Application).await?;
+                (held, Some((conn_id, generation)))
             }
-            granted
-        });
-        let granted = granted.await?;
+            None => {
+                let held = self.open(&connect.username, &connect.channels, &connect.channel_configs).await?;
+                (held.map_err(ConnectRefused::OverLimit), None)
+            }
+        };
+        let _held = match held {
+            Ok(held) => held,
+            Err(refused) => return Ok(Err(TokenGrantRefused::Connect(refused))),
+        };
+        let granted =
+            self.broker.ask(move |registry, context| registry.grant_token(grant, owned, context)).await?;
         self.settle().await?;
         Ok(granted)
     }

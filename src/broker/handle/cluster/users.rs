@@ -21,22 +21,37 @@ pub(super) struct VersionedRecord {
     pub record: UserRecord,
 }
 
-impl ClusterRequest<'_> {
-    /// The record of a user. A new one has an id of its own.
-    pub(super) async fn user(&self, name: &str) -> Result<VersionedRecord, Refusal> {
-        let reply = self.link.call(Call::ReadUser { user: name.to_owned() }).await?;
+impl VersionedRecord {
+    /// The record of a user that Redis does not know. It has an id of its own.
+    pub fn new() -> Self {
+        Self { version: 0, record: UserRecord { uuid: Uuid::new_v4(), ..UserRecord::default() } }
+    }
+
+    fn read(reply: &Reply) -> Result<Self, EngineError> {
         let malformed = || EngineError::Refused("the record of a user is malformed".into());
         match reply.list() {
             Some([version, bytes]) => {
                 let record = bytes.bytes().and_then(UserRecord::read).ok_or_else(malformed)?;
-                Ok(VersionedRecord { version: version.number().ok_or_else(malformed)?, record })
+                Ok(Self { version: version.number().ok_or_else(malformed)?, record })
             }
-            _ if reply == Reply::Nil => {
-                let record = UserRecord { uuid: Uuid::new_v4(), ..UserRecord::default() };
-                Ok(VersionedRecord { version: 0, record })
-            }
-            _ => Err(malformed().into()),
+            _ if *reply == Reply::Nil => Ok(Self::new()),
+            _ => Err(malformed()),
         }
+    }
+}
+
+/// What a request makes of a record.
+pub(super) struct PlannedChange {
+    /// The version that it replaces.
+    pub version: u64,
+    pub merged: ChangedRecord,
+}
+
+impl ClusterRequest<'_> {
+    /// The record of a user. A new one has an id of its own.
+    pub(super) async fn user(&self, name: &str) -> Result<VersionedRecord, Refusal> {
+        let reply = self.link.call(Call::ReadUser { user: name.to_owned() }).await?;
+        Ok(VersionedRecord::read(&reply)?)
     }
 
     /// Whether a connection and a user exist in the cluster.
@@ -86,35 +101,37 @@ impl ClusterRequest<'_> {
         self.broker.ask(move |registry, _| registry.install_user(&name, version, record)).await
     }
 
-    /// Changes a user's record until no other request has changed it meanwhile. `merge` returns the change, or the reason
-    /// why there is none.
+    /// Changes a user's record. If another request has changed it meanwhile, `plan` returns the change of what it is now, or
+    /// the reason why there is none.
     pub(super) async fn change_user<E>(
         &self,
         name: &str,
+        mut planned: PlannedChange,
         changed_text: fn(&ChangedRecord) -> Option<String>,
-        mut merge: impl AsyncFnMut(&VersionedRecord) -> Result<Result<ChangedRecord, E>, Refusal>,
+        plan: impl AsyncFn(VersionedRecord) -> Result<Result<PlannedChange, E>, Refusal>,
     ) -> Result<Result<ChangedRecord, E>, Refusal> {
         for _ in 0..ATTEMPTS {
-            let before = self.user(name).await?;
-            let merged = match merge(&before).await? {
-                Ok(merged) => merged,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            if before.version > 0 && !merged.is_new {
-                self.install_user(name, before.version, &merged.record).await?;
+            let PlannedChange { version: expected, merged } = planned;
+            if expected > 0 && !merged.is_new {
+                self.install_user(name, expected, &merged.record).await?;
                 return Ok(Ok(merged));
             }
             let call = Call::SetUser {
                 user: name.to_owned(),
-                expected: before.version,
+                expected,
                 record: merged.record.write(),
                 view: merged.record.view().encode(),
                 changed: changed_text(&merged),
             };
-            if let Some(version) = self.link.call(call).await?.number() {
+            let reply = self.link.call(call).await?;
+            if let Some(version) = reply.number() {
                 self.install_user(name, version, &merged.record).await?;
                 return Ok(Ok(merged));
             }
+            planned = match plan(VersionedRecord::read(&reply)?).await? {
+                Ok(planned) => planned,
+                Err(refused) => return Ok(Err(refused)),
+            };
         }
         Err(Refusal::Busy)
     }
@@ -125,18 +142,20 @@ impl ClusterRequest<'_> {
         by: Requester,
     ) -> Result<Result<StateChanged, StateRefused>, Refusal> {
         let SetUserState { user, user_state, state_public_keys } = request;
-        let merged = self
-            .change_user(&user, announced, async |before: &VersionedRecord| {
-                if before.version == 0 {
-                    return Ok(Err(StateRefused::UnknownUser));
-                }
-                let merged = before.record.merge(user_state.clone(), state_public_keys.clone());
-                let (name, state) = (user.clone(), merged.record.state.clone());
-                let may = self.broker.ask(move |registry, _| registry.may_change_state(&name, &state, by));
-                Ok(may.await?.map(|()| merged))
-            })
-            .await?;
-        let merged = match merged {
+        let plan = async |before: VersionedRecord| {
+            if before.version == 0 {
+                return Ok(Err(StateRefused::UnknownUser));
+            }
+            let merged = before.record.merge(user_state.clone(), state_public_keys.clone());
+            let (name, state) = (user.clone(), merged.record.state.clone());
+            let may = self.broker.ask(move |registry, _| registry.may_change_state(&name, &state, by));
+            Ok(may.await?.map(|()| PlannedChange { version: before.version, merged }))
+        };
+        let planned = match plan(self.user(&user).await?).await? {
+            Ok(planned) => planned,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let merged = match self.change_user(&user, planned, announced, plan).await? {
             Ok(merged) => merged,
             Err(refused) => return Ok(Err(refused)),
         };

@@ -79,7 +79,7 @@ impl Cluster {
 
     /// Stops following streams that have had no members for a while.
     pub fn forget_idle(&mut self, state: &mut RegistryState, now: u64, effects: &mut Vec<Effect>) {
-        self.remove_again();
+        self.remove_again(state);
         let keys = self.streams.forget_idle(now);
         if keys.is_empty() {
             return;

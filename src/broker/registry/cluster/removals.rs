@@ -5,10 +5,12 @@ use super::{Awaited, Cluster};
 use crate::broker::engine::call::Call;
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::reply::Reply;
+use crate::broker::registry::state::RegistryState;
+use uuid::Uuid;
 
 impl Cluster {
     /// Sends a call that removes something. It may run twice.
-    pub(super) fn remove(&mut self, call: Call) {
+    pub fn remove(&mut self, call: Call) {
         self.call(call.clone(), Awaited::Removal(call));
     }
 
@@ -20,7 +22,7 @@ impl Cluster {
     }
 
     /// Sends the calls again that were lost.
-    pub(super) fn remove_again(&mut self) {
+    pub(super) fn remove_again(&mut self, state: &RegistryState) {
         if !self.is_joined {
             return;
         }
@@ -33,17 +35,26 @@ impl Cluster {
                         self.remove(Call::Unfollow { streams });
                     }
                 }
+                // It may have come meanwhile.
+                Call::Release { conn, .. } if self.is_expected(&conn, state) => {}
                 call => self.remove(call),
             }
         }
+    }
+
+    /// Whether a connection is here or on its way.
+    fn is_expected(&self, conn: &str, state: &RegistryState) -> bool {
+        let conn_id = Uuid::try_parse(conn).ok();
+        conn_id.is_some_and(|id| state.connection(id).is_some() || self.moving.is_between(id))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::errands::Errand;
     use super::super::{Ticket, ToLink};
     use super::*;
-    use crate::broker::registry::state::{ConnectionTimes, RegistryState};
+    use crate::broker::registry::state::ConnectionTimes;
     use crate::broker::stamps::Stamps;
     use std::sync::Arc;
 
@@ -54,9 +65,10 @@ mod tests {
     /// The calls that remove something, with their tickets, as texts.
     fn sent(cluster: &mut Cluster) -> Vec<(String, Ticket)> {
         let removals = cluster.take_outbox().into_iter().filter_map(|to_link| match to_link {
-            ToLink::Call(call @ (Call::Unfollow { .. } | Call::End { .. }), Some(ticket)) => {
-                Some((format!("{call:?}"), ticket))
-            }
+            ToLink::Call(
+                call @ (Call::Unfollow { .. } | Call::End { .. } | Call::Release { .. }),
+                Some(ticket),
+            ) => Some((format!("{call:?}"), ticket)),
             _ => None,
         });
         removals.collect()
@@ -72,25 +84,29 @@ mod tests {
         let end = Call::End { rows: vec![("id".into(), 7)] };
         cluster.remove(unfollow(&["ca", "cb"]));
         cluster.remove(end.clone());
+        let [gone, coming] = [1, 2].map(Uuid::from_u128);
+        let release = |id: Uuid| Call::Release { conn: id.to_string(), generation: None, data: Vec::new() };
+        [gone, coming].into_iter().for_each(|id| cluster.remove(release(id)));
         let first = sent(&mut cluster);
-        assert_eq!(first.len(), 2);
+        assert_eq!(first.len(), 4);
         // One fails before the connection is known to be lost, the other one is not answered.
         let failed = Err(EngineError::Unavailable);
         cluster.replied(first[1].1, failed, &mut state, 0, &mut Vec::new());
         cluster.lost();
-        cluster.remove_again();
+        cluster.remove_again(&state);
         assert_eq!(sent(&mut cluster), [], "there is no connection");
         cluster.joined(1, 1, true, &mut state, 0, &mut Vec::new());
         cluster.streams.count_members("ca", 1, 0);
-        cluster.remove_again();
+        assert!(cluster.moving.errands.begin(Errand::Bring(coming), Uuid::nil()).is_none());
+        cluster.remove_again(&state);
         let again = sent(&mut cluster);
         let mut texts: Vec<_> = again.iter().map(|(text, _)| text.clone()).collect();
         texts.sort();
-        assert_eq!(texts, [format!("{end:?}"), format!("{:?}", unfollow(&["cb"]))]);
+        assert_eq!(texts, [&end, &release(gone), &unfollow(&["cb"])].map(|call| format!("{call:?}")));
         for (_, ticket) in again {
             cluster.replied(ticket, Ok(Reply::Number(1)), &mut state, 0, &mut Vec::new());
         }
-        cluster.remove_again();
+        cluster.remove_again(&state);
         assert_eq!(sent(&mut cluster), []);
     }
 }

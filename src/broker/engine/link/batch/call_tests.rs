@@ -150,7 +150,8 @@ fn unanswered_messages_are_sent_again_with_their_numbers_and_other_calls_fail() 
     batch.push(append([4]), 4, None, now);
     batch.push(set(), 5, None, now);
     let outcomes = batch.lost();
-    assert_eq!(outcomes, [(2, Err(EngineError::Unavailable)), (5, Err(EngineError::Unavailable))]);
+    let uncertain = Err(EngineError::Timeout { was_sent: true });
+    assert_eq!(outcomes, [(2, uncertain), (5, Err(EngineError::Unavailable))]);
     assert!(batch.next_pipeline(now).is_empty(), "there is no connection");
     batch.connected();
     assert_eq!(sent(&mut batch, now), before[..1], "one call, until Redis accepts a change");
@@ -179,6 +180,24 @@ fn a_connection_that_is_given_up_is_given_up_again_after_a_loss() {
     }
     assert_eq!(generations, [7, 9]);
     assert!(batch.is_idle());
+}
+
+#[test]
+fn a_lost_call_is_uncertain_if_it_changes_something_and_redis_may_have_run_it() {
+    let (unavailable, uncertain) = (EngineError::Unavailable, EngineError::Timeout { was_sent: true });
+    let now = Instant::now();
+    let lost = |call: Call, answers: Option<Vec<Result<Reply, Failure>>>| {
+        let (mut batch, ..) = batch();
+        batch.push(call, 1, None, now);
+        while batch.next_urgent().is_some() {}
+        let _ = batch.next_pipeline(now).len();
+        let _ = answers.map(|answers| batch.answered(answers, TRIP, now));
+        batch.lost().pop().map(|(_, result)| result)
+    };
+    assert_eq!(lost(set(), None), Some(Err(uncertain.clone())));
+    assert_eq!(lost(set(), Some(Vec::new())), Some(Err(uncertain)), "a pipeline without all answers");
+    assert_eq!(lost(set(), Some(vec![status("FENCED")])), Some(Err(unavailable.clone())), "it did not run");
+    assert_eq!(lost(read(), None), Some(Err(unavailable)), "nothing can have changed");
 }
 
 #[test]

@@ -117,18 +117,19 @@ impl<O> Batch<O> {
         self.is_connected = true;
     }
 
-    /// The connection has ended. Messages and changes stay, because Redis recognizes them, and so do calls that may run twice;
-    /// all others end, because their requesters state everything again.
+    /// The connection has ended. Messages and changes stay, because Redis recognizes them, and so do calls that may run twice.
+    /// All others end, because their requesters state everything again. Those that were sent may have run.
     pub fn lost(&mut self) -> Vec<Outcome<O>> {
         (self.is_connected, self.is_probing) = (false, true);
         (self.held_until, self.settling_since) = (None, None);
         let mut outcomes = Vec::new();
         let sent = std::mem::take(&mut self.sent).into_iter().map(Unit::into_uncertain);
-        let urgent = self.urgent_sent.drain(..).chain(self.urgent.drain(..));
+        let urgent_sent = self.urgent_sent.drain(..).map(Unit::into_uncertain);
+        let urgent = urgent_sent.chain(self.urgent.drain(..));
         let units: Vec<_> = sent.chain(self.queue.drain(..)).chain(urgent).collect();
         for unit in units {
             if !unit.call.is_numbered() && !unit.call.is_repeatable() {
-                unit.fail(&EngineError::Unavailable, &mut outcomes);
+                unit.give_up(&mut outcomes);
             } else if !unit.is_abandoned() {
                 self.queue.push_back(unit);
             }
@@ -139,11 +140,7 @@ impl<O> Batch<O> {
     /// Ends all calls: the link ends.
     pub fn close(&mut self) -> Vec<Outcome<O>> {
         let mut outcomes = self.lost();
-        for unit in self.queue.drain(..) {
-            let was_sent = unit.is_uncertain;
-            let error = if was_sent { EngineError::Timeout { was_sent } } else { EngineError::Unavailable };
-            unit.fail(&error, &mut outcomes);
-        }
+        self.queue.drain(..).for_each(|unit| unit.give_up(&mut outcomes));
         outcomes
     }
 
