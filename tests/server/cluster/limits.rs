@@ -107,14 +107,21 @@ async fn a_refused_connection_changes_nothing() {
         assert_eq!(refused.status, 422, "{refused:?}");
         assert!(refused.text().contains("belongs to another user"), "{}", refused.text());
     }
+    for node in [1, 0] {
+        let refused = connect(node, over_own.clone()).await;
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert!(refused.text().contains("(max_channels_per_connection)"), "{}", refused.text());
+        let body = json!({"conn_id": ann, "channels": ["two"]}).to_string();
+        let refused = backends[node].send("POST", "/subscribe", &[], body.as_bytes()).await;
+        assert!(refused.text().contains("(max_channels_per_connection)"), "{}", refused.text());
+        let all = backends[node].post("/info", json!({"info": {}})).await;
+        assert!(all["channels"].get("one").is_some() && all["channels"].get("two").is_none(), "{all}");
+    }
     backends[0].connect("carl", &["two"]).await;
     for node in [1, 0] {
         let refused = connect(node, json!({"username": "x", "channels": ["new"]})).await;
         assert_eq!(refused.status, 422, "{refused:?}");
         assert!(refused.text().contains("(max_channels)"), "{}", refused.text());
-        let refused = connect(node, over_own.clone()).await;
-        assert_eq!(refused.status, 422, "{refused:?}");
-        assert!(refused.text().contains("(max_channels_per_connection)"), "{}", refused.text());
     }
     for (user, is_known) in [("ann", true), ("bob", false), ("x", false)] {
         let body = json!({"user": user}).to_string();

@@ -1,7 +1,7 @@
 //! Connections and their subscriptions.
 
 use super::moving::FIND_LIMIT;
-use super::users::{PlannedChange, VersionedRecord};
+use super::users::PlannedChange;
 use super::{ClusterRequest, HeldStreams, OnErrand};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
@@ -10,7 +10,7 @@ use crate::broker::handle::node_list::named;
 use crate::broker::registry::Registry;
 use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
-use crate::broker::registry::cluster::user_record::ChangedRecord;
+use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::broker::requests::{
     Connect, ConnectRefused, Connected, Ending, Requester, Subscribe, SubscribeRefused, Subscribed,
@@ -20,6 +20,7 @@ use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::settings::ChannelConfig;
 use crate::telemetry::limits::Limit;
 use futures_util::future::join;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -124,16 +125,18 @@ impl ClusterRequest<'_> {
             Ok(planned) => planned,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Err(over) = self.create_channels(&request.channels, &request.channel_configs).await? {
+        if let Err(over) =
+            self.create_channels_elsewhere(conn_id, &request.channels, &request.channel_configs).await?
+        {
             return Ok(Err(ConnectRefused::OverLimit(over)));
         }
-        let (username, channels) = (request.username.clone(), request.channels.clone());
+        if let Err(refused) = self.change_state(&request, planned, by).await? {
+            return Ok(Err(refused));
+        }
+        let Connect { username, channels, .. } = request;
         let question = Question::Connect { conn_id, user: username.clone(), channels: channels.clone() };
         match self.ask_owner(conn_id, question).await? {
             Some(Answer::Subscribed { .. }) => {
-                if let Err(refused) = self.change_state(&request, planned, by).await? {
-                    return Ok(Err(refused));
-                }
                 let user = self.broker.ask(move |registry, _| registry.state().shown(&username)).await?;
                 let user = user.ok_or(EngineError::Unavailable)?;
                 let channels = self.channels(channels, &[]).await?;
@@ -144,52 +147,6 @@ impl ClusterRequest<'_> {
             }
             _ => Ok(Err(ConnectRefused::BelongsToAnother)),
         }
-    }
-
-    /// Checks whether a user may connect, and plans what becomes of its record. Changes nothing.
-    pub(super) async fn plan_connect(
-        &self,
-        request: &Connect,
-        by: Requester,
-    ) -> Result<Result<PlannedChange, ConnectRefused>, Refusal> {
-        let (name, channels) = (request.username.clone(), request.channels.clone());
-        let is_new = self.broker.ask(move |registry, _| {
-            let is_unknown = registry.state().user_id(&name).is_none();
-            is_unknown && registry.channels_to_open(&channels, &[]).is_empty()
-        });
-        // A user that this node does not know is usually new. If it is not, Redis returns its record when it refuses the
-        // change; no channel was created for the request then.
-        if is_new.await?
-            && let Ok(planned) = self.plan(request, VersionedRecord::new(), by).await?
-        {
-            return Ok(Ok(planned));
-        }
-        self.plan(request, self.user(&request.username).await?, by).await
-    }
-
-    async fn plan(
-        &self,
-        request: &Connect,
-        before: VersionedRecord,
-        by: Requester,
-    ) -> Result<Result<PlannedChange, ConnectRefused>, Refusal> {
-        let fresh = if before.version == 0 { request.fresh_user_state.clone() } else { Vec::new() };
-        let fresh = fresh.into_iter().chain(request.user_state.clone());
-        let merged = before.record.merge(fresh, request.state_public_keys.clone());
-        let (checked, record) = (request.clone(), merged.record.clone());
-        let may = self.broker.ask(move |registry, _| registry.may_connect(&checked, &record, by)).await?;
-        Ok(may.map(|()| PlannedChange { version: before.version, merged }))
-    }
-
-    /// Stores the state of a user that connects.
-    async fn change_state(
-        &self,
-        request: &Connect,
-        planned: PlannedChange,
-        by: Requester,
-    ) -> Result<Result<ChangedRecord, ConnectRefused>, Refusal> {
-        let plan = async |before| self.plan(request, before, by).await;
-        self.change_user(&request.username, planned, |_| None, plan).await
     }
 
     /// Creates the channels that are missing, stores the user's state, which it takes out of the request, and makes current
@@ -264,13 +221,30 @@ impl ClusterRequest<'_> {
         Ok(subscribed)
     }
 
+    /// Creates the channels that are missing, unless a connection of another node has no room for them.
+    async fn create_channels_elsewhere(
+        &self,
+        conn_id: Uuid,
+        channels: &[String],
+        configs: &[(String, ChannelConfig)],
+    ) -> Result<Result<(), OverLimit>, Refusal> {
+        let row = self.find(conn_id).await?.and_then(|row| RowData::read(&row.data));
+        let has: HashSet<String> = row.into_iter().flat_map(|row| row.channels).collect();
+        let more = channels.iter().filter(|name| !has.contains(*name)).collect::<HashSet<_>>().len();
+        let bound = self.broker.settings.max_channels_per_connection;
+        if bound > 0 && more > 0 && has.len() + more > bound {
+            return Ok(Err(OverLimit::of(Limit::ChannelsPerConnection, bound)));
+        }
+        self.create_channels(channels, configs).await
+    }
+
     /// Lets the owner of a connection subscribe it.
     async fn subscribe_elsewhere(
         &self,
         request: Subscribe,
     ) -> Result<Result<Subscribed, SubscribeRefused>, Refusal> {
         let Subscribe { conn_id, channels, channel_configs } = request;
-        if let Err(over) = self.create_channels(&channels, &channel_configs).await? {
+        if let Err(over) = self.create_channels_elsewhere(conn_id, &channels, &channel_configs).await? {
             return Ok(Err(SubscribeRefused::OverLimit(over)));
         }
         let question = Question::Subscribe { conn_id, channels };

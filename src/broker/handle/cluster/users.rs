@@ -6,7 +6,9 @@ use crate::broker::engine::error::EngineError;
 use crate::broker::engine::reply::Reply;
 use crate::broker::registry::cluster::shared_blocks::BlockRecord;
 use crate::broker::registry::cluster::user_record::{ChangedRecord, UserRecord};
-use crate::broker::requests::{BlockUser, KnownUsers, Requester, SetUserState, StateChanged, StateRefused};
+use crate::broker::requests::{
+    BlockUser, Connect, ConnectRefused, KnownUsers, Requester, SetUserState, StateChanged, StateRefused,
+};
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::state::write_changes;
 use crate::telemetry::limits::Limit;
@@ -103,7 +105,7 @@ impl ClusterRequest<'_> {
 
     /// Changes a user's record. If another request has changed it meanwhile, `plan` returns the change of what it is now, or
     /// the reason why there is none.
-    pub(super) async fn change_user<E>(
+    async fn change_user<E>(
         &self,
         name: &str,
         mut planned: PlannedChange,
@@ -134,6 +136,52 @@ impl ClusterRequest<'_> {
             };
         }
         Err(Refusal::Busy)
+    }
+
+    /// Checks whether a user may connect, and plans what becomes of its record. Changes nothing.
+    pub(super) async fn plan_connect(
+        &self,
+        request: &Connect,
+        by: Requester,
+    ) -> Result<Result<PlannedChange, ConnectRefused>, Refusal> {
+        let (name, channels) = (request.username.clone(), request.channels.clone());
+        let is_new = self.broker.ask(move |registry, _| {
+            let is_unknown = registry.state().user_id(&name).is_none();
+            is_unknown && registry.channels_to_open(&channels, &[]).is_empty()
+        });
+        // A user that this node does not know is usually new. If it is not, Redis returns its record when it refuses the
+        // change; no channel was created for the request then.
+        if is_new.await?
+            && let Ok(planned) = self.plan(request, VersionedRecord::new(), by).await?
+        {
+            return Ok(Ok(planned));
+        }
+        self.plan(request, self.user(&request.username).await?, by).await
+    }
+
+    async fn plan(
+        &self,
+        request: &Connect,
+        before: VersionedRecord,
+        by: Requester,
+    ) -> Result<Result<PlannedChange, ConnectRefused>, Refusal> {
+        let fresh = if before.version == 0 { request.fresh_user_state.clone() } else { Vec::new() };
+        let fresh = fresh.into_iter().chain(request.user_state.clone());
+        let merged = before.record.merge(fresh, request.state_public_keys.clone());
+        let (checked, record) = (request.clone(), merged.record.clone());
+        let may = self.broker.ask(move |registry, _| registry.may_connect(&checked, &record, by)).await?;
+        Ok(may.map(|()| PlannedChange { version: before.version, merged }))
+    }
+
+    /// Stores the state of a user that connects.
+    pub(super) async fn change_state(
+        &self,
+        request: &Connect,
+        planned: PlannedChange,
+        by: Requester,
+    ) -> Result<Result<ChangedRecord, ConnectRefused>, Refusal> {
+        let plan = async |before| self.plan(request, before, by).await;
+        self.change_user(&request.username, planned, |_| None, plan).await
     }
 
     pub async fn set_user_state(
