@@ -108,11 +108,11 @@ impl Settings {
         SettingsError::unless_empty(problems)
     }
 
-    /// Whether demo mode is on: never with an INI file, otherwise as `demo` says. `auto` turns it on for a trial on one
-    /// machine; [`crate::auth::Gate::serves_demo`] decides about each request.
+    /// Whether demo mode is on: never with an INI file or several nodes, otherwise as `demo` says. `auto` turns it on for a
+    /// trial on one machine; [`crate::auth::Gate::serves_demo`] decides about each request.
     pub fn demo_enabled(&self) -> bool {
         match self.demo {
-            _ if self.ini.is_some() => false,
+            _ if self.ini.is_some() || self.engine == EngineSetting::Redis => false,
             DemoSetting::Auto => !self.suggests_deployment(),
             DemoSetting::On => true,
             DemoSetting::Off => false,
@@ -278,12 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn demo_needs_loopback_and_no_ini() {
+    fn demo_needs_loopback_and_neither_ini_nor_redis() {
         assert!(on("::1").demo_enabled() && !on("0.0.0.0").demo_enabled());
         assert!(Settings { demo: DemoSetting::On, ..on("0.0.0.0") }.demo_enabled());
         assert!(!Settings { demo: DemoSetting::Off, ..on("::1") }.demo_enabled());
         for demo in [DemoSetting::Auto, DemoSetting::On] {
             assert!(!Settings { demo, ini: Some("x.ini".into()), ..on("::1") }.demo_enabled());
+            assert!(!Settings { demo, engine: EngineSetting::Redis, ..on("::1") }.demo_enabled());
         }
     }
 

@@ -123,7 +123,7 @@ settings! {
         log_level: String = "info".into() => LOG_LEVEL;
         /// Log at debug level, whatever `log_level` is.
         debug: bool = false => FLAG;
-        /// Demo mode with its front page; auto turns it on for requests from this machine, while the server listens on loopback only and has the default secrets, no `trusted_proxies`, no `internal_host` and no `allowed_origins`.
+        /// Demo mode with its front page; auto turns it on for requests from this machine, while the server listens on loopback only and has the default secrets, no `trusted_proxies`, no `internal_host` and no `allowed_origins`. It is off while `engine` is redis.
         demo: DemoSetting = DemoSetting::Auto => DEMO_MODE;
         /// Longest time that a stop may take, in ms.
         shutdown_timeout_ms: u64 = 5_000 => duration(0, HOUR_MS);

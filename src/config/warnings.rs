@@ -6,6 +6,7 @@ use jsonwebtoken::Algorithm;
 
 use super::engine::EngineSetting;
 use super::kind_list::AllowedPeers;
+use super::kind_text::DemoSetting;
 use super::table::{Key, Settings};
 use super::{MIN_TOKEN_SECRET_BYTES, is_loopback};
 
@@ -167,6 +168,10 @@ fn without_effect(settings: &Settings) -> impl Iterator<Item = String> {
         (
             is_embedded && !settings.engine_url.is_empty(),
             "engine_url: it has no effect while engine is embedded",
+        ),
+        (
+            !is_embedded && settings.demo == DemoSetting::On,
+            "demo: it has no effect while engine is redis, because its visitors would share the users of all nodes",
         ),
         (
             settings.token_public_key.is_some() && !uses_key_files,

@@ -7,7 +7,6 @@ use crate::broker::requests::ChannelRef;
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::settings::ChannelConfig;
 use crate::telemetry::limits::Limit;
-use futures_util::future::try_join_all;
 
 impl ClusterRequest<'_> {
     /// Creates the channels that are missing in the cluster.
@@ -39,8 +38,8 @@ impl ClusterRequest<'_> {
             return Ok(Err(over));
         }
         let channels = self.broker.ask(move |registry, _| registry.channels_to_configure(&configs)).await?;
-        let calls = channels.into_iter().map(|channel| self.link.call(Call::Configure { channel }));
-        if !try_join_all(calls).await?.iter().all(|reply| reply.is_ok()) {
+        let calls = channels.into_iter().map(|channel| Call::Configure { channel });
+        if !self.call_all(calls).await?.iter().all(|reply| reply.is_ok()) {
             return Ok(Err(self.over_limit()));
         }
         Ok(Ok(self.channels(names, &[]).await?))

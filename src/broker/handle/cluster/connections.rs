@@ -125,10 +125,13 @@ impl ClusterRequest<'_> {
             Ok(planned) => planned,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Err(over) =
-            self.create_channels_elsewhere(conn_id, &request.channels, &request.channel_configs).await?
-        {
-            return Ok(Err(ConnectRefused::OverLimit(over)));
+        let created =
+            self.create_channels_elsewhere(conn_id, &request.channels, &request.channel_configs).await?;
+        match created {
+            Ok(()) => {}
+            Err(SubscribeRefused::OverLimit(over)) => return Ok(Err(ConnectRefused::OverLimit(over))),
+            // It has just ended: a repeated request creates it.
+            Err(_) => return Err(EngineError::Unavailable.into()),
         }
         if let Err(refused) = self.change_state(&request, planned, by).await? {
             return Ok(Err(refused));
@@ -221,21 +224,25 @@ impl ClusterRequest<'_> {
         Ok(subscribed)
     }
 
-    /// Creates the channels that are missing, unless a connection of another node has no room for them.
+    /// Creates the channels that are missing, if a connection of another node exists and has room for them.
     async fn create_channels_elsewhere(
         &self,
         conn_id: Uuid,
         channels: &[String],
         configs: &[(String, ChannelConfig)],
-    ) -> Result<Result<(), OverLimit>, Refusal> {
-        let row = self.find(conn_id).await?.and_then(|row| RowData::read(&row.data));
+    ) -> Result<Result<(), SubscribeRefused>, Refusal> {
+        let Some(row) = self.find(conn_id).await? else {
+            return Ok(Err(SubscribeRefused::UnknownConnection));
+        };
+        let row = RowData::read(&row.data);
         let has: HashSet<String> = row.into_iter().flat_map(|row| row.channels).collect();
         let more = channels.iter().filter(|name| !has.contains(*name)).collect::<HashSet<_>>().len();
         let bound = self.broker.settings.max_channels_per_connection;
         if bound > 0 && more > 0 && has.len() + more > bound {
-            return Ok(Err(OverLimit::of(Limit::ChannelsPerConnection, bound)));
+            let over = OverLimit::of(Limit::ChannelsPerConnection, bound);
+            return Ok(Err(SubscribeRefused::OverLimit(over)));
         }
-        self.create_channels(channels, configs).await
+        Ok(self.create_channels(channels, configs).await?.map_err(SubscribeRefused::OverLimit))
     }
 
     /// Lets the owner of a connection subscribe it.
@@ -244,8 +251,9 @@ impl ClusterRequest<'_> {
         request: Subscribe,
     ) -> Result<Result<Subscribed, SubscribeRefused>, Refusal> {
         let Subscribe { conn_id, channels, channel_configs } = request;
-        if let Err(over) = self.create_channels_elsewhere(conn_id, &channels, &channel_configs).await? {
-            return Ok(Err(SubscribeRefused::OverLimit(over)));
+        let created = self.create_channels_elsewhere(conn_id, &channels, &channel_configs).await?;
+        if let Err(refused) = created {
+            return Ok(Err(refused));
         }
         let question = Question::Subscribe { conn_id, channels };
         match self.ask_owner(conn_id, question).await? {
@@ -299,12 +307,21 @@ impl ClusterRequest<'_> {
     }
 
     /// Ends connections of a user on all nodes. Returns how many; `None` if no node knows the user.
+    ///
+    /// # Errors
+    /// `EngineTimeout` if some nodes do not answer. The others have ended theirs.
     pub async fn disconnect_user(&self, user: &str, why: &Ending) -> Result<Option<usize>, Refusal> {
-        let mut all = None;
+        let (mut all, mut is_complete) = (None, true);
         for (node, _) in self.named_nodes().await? {
             loop {
                 let (user, why) = (user.to_owned(), PostedEnding::of(why));
-                let answer = self.ask_node(node, Question::DisconnectUser { user, why }).await?;
+                let answer = match self.ask_node(node, Question::DisconnectUser { user, why }).await {
+                    Err(refusal) if refusal.is_of_engine() => {
+                        is_complete = false;
+                        break;
+                    }
+                    answer => answer?,
+                };
                 let Answer::Ended { ended, left } = answer else { break };
                 all = Some(all.unwrap_or(0) + ended);
                 if left == 0 || ended == 0 {
@@ -312,7 +329,10 @@ impl ClusterRequest<'_> {
                 }
             }
         }
-        Ok(all)
+        match is_complete {
+            true => Ok(all),
+            false => Err(Refusal::EngineTimeout { was_sent: true }),
+        }
     }
 
     /// The nodes that are alive, with their names.

@@ -14,11 +14,13 @@ use super::BrokerHandle;
 use crate::broker::engine::call::Call;
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::link::{LinkHandle, PATIENCE};
+use crate::broker::engine::reply::Reply;
 use crate::broker::registry::Registry;
 use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::messages::Ask;
 use crate::http_error::Refusal;
 use actix::Addr;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -83,6 +85,16 @@ impl ClusterRequest<'_> {
             true => Ok(()),
             false => Err(EngineError::Unavailable.into()),
         }
+    }
+
+    /// Calls that one request needs, which are sent together and run in order. If only some of them fail, the request may have
+    /// taken effect.
+    async fn call_all(&self, calls: impl Iterator<Item = Call>) -> Result<Vec<Reply>, EngineError> {
+        let replies = join_all(calls.map(|call| self.link.call(call))).await;
+        let uncertain = EngineError::Timeout { was_sent: true };
+        let may_have_run = replies.iter().any(|reply| reply.is_ok() || reply.as_ref() == Err(&uncertain));
+        let replies: Result<Vec<_>, _> = replies.into_iter().collect();
+        replies.map_err(|error| if may_have_run { uncertain } else { error })
     }
 
     /// The time in which a call is answered.

@@ -70,6 +70,9 @@ impl ClusterRequest<'_> {
         loop {
             let Some(row) = self.find(conn_id).await? else { return Ok(None) };
             if !row.is_owner_alive {
+                if !search.continues() {
+                    return Err(EngineError::Unavailable.into());
+                }
                 self.bring(conn_id).await?;
                 continue;
             }

@@ -10,7 +10,6 @@ use crate::broker::registry::cluster::{channel_key, user_key};
 use crate::http_error::Refusal;
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
 use crate::protocol::time::Timestamp;
-use futures_util::future::try_join_all;
 use std::sync::Arc;
 
 impl ClusterRequest<'_> {
@@ -95,7 +94,7 @@ impl ClusterRequest<'_> {
             let changes = keys.into_iter().zip(&mut parts);
             calls.extend(changes.map(|(stream, part)| Call::Change { stream, record: record.clone(), part }));
         }
-        let replies = try_join_all(calls.into_iter().map(|call| self.link.call(call))).await?;
+        let replies = self.call_all(calls.into_iter()).await?;
         let answers = replies.iter().map(|reply| reply.bytes().and_then(read_answers));
         let answers: Vec<_> = answers.collect::<Option<Vec<_>>>().ok_or_else(malformed)?.concat();
         let first = first_time(&answers)?;

@@ -74,8 +74,13 @@ impl ClusterRequest<'_> {
             Ok(held) => held,
             Err(refused) => return Ok(Err(TokenGrantRefused::Connect(refused))),
         };
-        let granted =
-            self.broker.ask(move |registry, context| registry.grant_token(grant, owned, context)).await?;
+        let granted = self.broker.ask(move |registry, context| {
+            let conn_id = grant.connect.conn_id.filter(|_| grant.creates && owned.is_none());
+            let is_here = conn_id.is_none_or(|id| registry.state().connection(id).is_some());
+            is_here.then(|| registry.grant_token(grant, owned, context))
+        });
+        // A connection that has just moved must not be created a second time. The client repeats its request.
+        let granted = granted.await?.ok_or(EngineError::Unavailable)?;
         self.settle().await?;
         Ok(granted)
     }

@@ -109,6 +109,7 @@ impl Cluster {
         self.marks.lost();
         self.reloading = None;
         self.loading_blocks = None;
+        self.block_retry_at = None;
         self.counts.fail(&EngineError::Unavailable);
         self.streams.lost(&EngineError::Unavailable);
     }

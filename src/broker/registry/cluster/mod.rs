@@ -103,6 +103,8 @@ pub struct Cluster {
     restating: Option<u64>,
     node: NodeNumber,
     loading_blocks: Option<LoadingBlocks>,
+    /// When the blocks are loaded again, because they did not arrive.
+    block_retry_at: Option<u64>,
     pub marks: Marks,
     pub(super) lag: DeliveryLag,
     counters: Arc<EngineCounters>,
@@ -250,6 +252,7 @@ impl Cluster {
             return;
         }
         self.load_again();
+        self.load_blocks_again(now);
         let pairs = self.counts.take();
         // Requests wait until counts are stated, and with them their rows. Others are collected while a call is on its way:
         // thousands of connections may come at once.

@@ -1,6 +1,6 @@
 //! The blocks of users, which all nodes share. Each node has a copy.
 
-use super::{Awaited, Cluster};
+use super::{Awaited, Cluster, RETRY_MS};
 use crate::broker::engine::call::Call;
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::reply::Reply;
@@ -52,6 +52,13 @@ impl Cluster {
         self.call(Call::Blocks { cursor: 0 }, Awaited::Blocks);
     }
 
+    /// Loads the blocks again that did not arrive.
+    pub(super) fn load_blocks_again(&mut self, now: u64) {
+        if self.block_retry_at.take_if(|at| *at <= now).is_some() {
+            self.load_blocks();
+        }
+    }
+
     /// A part of the blocks has arrived.
     pub(super) fn blocks_arrived(
         &mut self,
@@ -60,10 +67,8 @@ impl Cluster {
         now: u64,
     ) {
         let Ok(Some([cursor, parts])) = reply.as_ref().map(|reply| reply.list()) else {
-            // The node joins again, and loads them then; or a call was too slow.
-            if self.loading_blocks.is_some() {
-                self.load_blocks();
-            }
+            // The node joins again, and loads them then; or a call was too slow or was refused.
+            self.block_retry_at = self.loading_blocks.is_some().then_some(now + RETRY_MS);
             return;
         };
         for pair in parts.list().unwrap_or_default().chunks(2) {
