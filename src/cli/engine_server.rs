@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::report::Report;
 use crate::broker::engine::link::access::Access;
 use crate::broker::engine::link::problems::tls_problem;
+use crate::broker::engine::link::server_info::ServerInfo;
 use crate::config::SettingsError;
 
 /// Bytes of published messages that may wait for a node, as recommended: the hard and the soft limit.
@@ -18,7 +19,7 @@ const RECOMMENDED_BUFFER: (u64, u64) = (256 << 20, 64 << 20);
 /// One server, as it describes itself.
 pub(super) struct ServerState {
     /// The fields of `INFO`.
-    info: HashMap<String, String>,
+    info: ServerInfo,
     /// The answer to `CONFIG GET`; none where the server does not permit it.
     config: Option<HashMap<String, String>>,
 }
@@ -50,42 +51,19 @@ impl ServerState {
             let mut keys = cmd("CONFIG");
             keys.arg("GET").arg("save").arg("client-output-buffer-limit");
             let config: RedisResult<HashMap<String, String>> = keys.query_async(&mut connection).await;
-            Ok(Self { info: fields(&info), config: config.ok() })
+            Ok(Self { info: ServerInfo::read(&info), config: config.ok() })
         });
         let no_answer = || AskError::Unreachable(format!("no answer within {} ms", limit.as_millis()));
         asked.await.map_err(|_| no_answer())?.map_err(failed)
     }
 
-    fn info(&self, name: &str) -> &str {
-        self.info.get(name).map_or("", String::as_str)
-    }
-
     pub fn is_master(&self) -> bool {
-        self.info("role") == "master"
-    }
-
-    /// Name and version of the server, and the least version that a node can use.
-    fn version(&self) -> (&'static str, &str, (u32, u32)) {
-        match self.info("valkey_version") {
-            "" => ("Redis", self.info("redis_version"), (7, 0)),
-            version => ("Valkey", version, (7, 2)),
-        }
-    }
-
-    /// Why a node cannot use the server.
-    fn problem(&self) -> Option<String> {
-        let (name, version, (major, minor)) = self.version();
-        let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-        let parts = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-        if parts < (major, minor) {
-            return Some(format!("{name} {version} is too old; {major}.{minor} or newer is required"));
-        }
-        (self.info("cluster_enabled") == "1").then(|| "it is a Redis Cluster, which is not supported".into())
+        self.info.get("role") == "master"
     }
 
     /// Whether the server writes its data to a disk; none where it is not known.
     fn is_persistent(&self) -> Option<bool> {
-        let has_log = self.info("aof_enabled") == "1";
+        let has_log = self.info.get("aof_enabled") == "1";
         let has_snapshots =
             self.config.as_ref().map(|config| !config.get("save").is_none_or(String::is_empty));
         if has_log { Some(true) } else { has_snapshots }
@@ -100,7 +78,7 @@ impl ServerState {
 
     pub fn add_to(&self, mut report: Report, name: &str, wait_replicas: usize) -> Report {
         report.out.push_str(&format!("# {name}: {}\n", self.described()));
-        if let Some(reason) = self.problem() {
+        if let Some(reason) = self.info.problem() {
             return report.with_errors(&problem(name, &reason));
         }
         let name = |text: String| format!("engine_url: {name}: {text}");
@@ -112,33 +90,30 @@ impl ServerState {
     }
 
     fn described(&self) -> String {
-        let (name, version, _) = self.version();
-        let persistence = match (self.info("aof_enabled"), self.is_persistent()) {
+        let version = self.info.version();
+        let persistence = match (self.info.get("aof_enabled"), self.is_persistent()) {
             ("1", _) => "append-only file",
             (_, Some(true)) => "snapshots",
             (_, Some(false)) => "nothing on disk",
             (_, None) => "no append-only file",
         };
         let role = if self.is_master() { "master" } else { "replica" };
-        let policy = self.info("maxmemory_policy");
+        let policy = self.info.get("maxmemory_policy");
         let buffer = self.output_buffer().map(|(hard, soft)| {
             format!(", pub/sub output buffer {} hard, {} soft", limit(hard), limit(soft))
         });
-        format!(
-            "{name} {version}, {role}, maxmemory-policy {policy}, {persistence}{}",
-            buffer.unwrap_or_default()
-        )
+        format!("{version}, {role}, maxmemory-policy {policy}, {persistence}{}", buffer.unwrap_or_default())
     }
 
     fn eviction(&self) -> Option<String> {
-        let policy = self.info("maxmemory_policy");
+        let policy = self.info.get("maxmemory_policy");
         (policy != "noeviction").then(|| {
             format!("maxmemory-policy is {policy}, so Redis may delete channels and users when it is full; set noeviction")
         })
     }
 
     fn missing_replicas(&self, required: usize) -> Option<String> {
-        let found: usize = self.info("connected_slaves").parse().unwrap_or(0);
+        let found: usize = self.info.get("connected_slaves").parse().unwrap_or(0);
         (self.is_master() && found < required).then(|| {
             format!(
                 "it has {found} replicas and engine_wait_replicas is {required}, so all messages are answered 503"
@@ -174,18 +149,12 @@ fn limit(bytes: u64) -> String {
     if bytes == 0 { "none".into() } else { ByteSize(bytes).to_string() }
 }
 
-/// The fields of `INFO`: lines with a name, a colon and a value.
-fn fields(info: &str) -> HashMap<String, String> {
-    let pairs = info.lines().filter_map(|line| line.trim_end().split_once(':'));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n\
-        aof_enabled:1\r\ncluster_enabled:0\r\n";
+        aof_enabled:1\r\nredis_mode:standalone\r\n";
     const LARGE: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 268435456 67108864 60";
 
     fn state(info: &str, config: Option<[&str; 2]>) -> ServerState {
@@ -193,7 +162,7 @@ mod tests {
             let pairs = [("save", save), ("client-output-buffer-limit", limits)];
             pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
         });
-        ServerState { info: fields(info), config }
+        ServerState { info: ServerInfo::read(info), config }
     }
 
     fn report(state: &ServerState) -> Report {
@@ -257,13 +226,13 @@ mod tests {
         for (info, reason) in [
             (GOOD.replace("7.0.15", "6.2.14"), "Redis 6.2.14 is too old; 7.0 or newer is required"),
             (GOOD.replace("# Server", "valkey_version:7.1.9"), "Valkey 7.1.9 is too old; 7.2 or newer"),
-            (GOOD.replace("7.0.15", ""), "Redis  is too old"),
-            (GOOD.replace("cluster_enabled:0", "cluster_enabled:1"), "Redis Cluster, which is not supported"),
+            (GOOD.replace("7.0.15", ""), "it does not state its version"),
+            (GOOD.replace("standalone", "cluster"), "Redis Cluster, which is not supported"),
         ] {
             let (code, text) = refused(info);
             assert!(code == SettingsError::EXIT_CODE && text.contains(reason), "{text}");
         }
         let newer = state(&GOOD.replace("# Server", "valkey_version:8.1.0"), Some(["", LARGE]));
-        assert!(newer.problem().is_none() && newer.described().starts_with("Valkey 8.1.0, master"));
+        assert!(newer.info.problem().is_none() && newer.described().starts_with("Valkey 8.1.0, master"));
     }
 }

@@ -45,13 +45,21 @@ pub static FAILED_REQUESTS: Cause = Cause::new("requests failed", "channelstream
 pub static FAILED_CALLS: Cause =
     Cause::new("calls of Redis failed", "channelstream::broker::engine", Level::Error);
 
-const CAUSES: [&Cause; 6] = [
+/// What nodes of another version have sent or stored.
+pub static UNREADABLE: Cause = Cause::new(
+    "pieces of data from other nodes or from Redis cannot be read",
+    "channelstream::broker::engine",
+    Level::Warn,
+);
+
+const CAUSES: [&Cause; 7] = [
     &REFUSED_SIGNATURES,
     &WELL_KNOWN_SECRETS,
     &FAILED_SIGN_INS,
     &LOST_CONNECTIONS,
     &FAILED_REQUESTS,
     &FAILED_CALLS,
+    &UNREADABLE,
 ];
 
 #[derive(Debug)]

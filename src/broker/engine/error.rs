@@ -3,6 +3,9 @@
 use crate::http_error::Refusal;
 use crate::telemetry::log_sums::{FAILED_CALLS, escaped};
 
+/// What an error contains that a script caused while it ran.
+const OF_A_SCRIPT: &str = " script: ";
+
 /// A call that Redis has not answered, or has refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineError {
@@ -12,7 +15,8 @@ pub enum EngineError {
     Timeout { was_sent: bool },
     /// Redis has no memory left. Nothing was done.
     Full,
-    /// Redis refused the call with this text, which the server does not expect. Nothing was done.
+    /// Redis refused the call with this text, which the server does not expect. Nothing was done, unless a script failed in
+    /// the middle.
     Refused(String),
 }
 
@@ -25,7 +29,10 @@ impl From<EngineError> for Refusal {
             EngineError::Full => Self::EngineFull,
             EngineError::Refused(text) => {
                 FAILED_CALLS.log(None, format_args!("Redis refused a call: {}", escaped(&text)));
-                Self::EngineUnavailable
+                match text.contains(OF_A_SCRIPT) {
+                    true => Self::EngineTimeout { was_sent: true },
+                    false => Self::EngineUnavailable,
+                }
             }
         }
     }
@@ -43,6 +50,11 @@ mod tests {
             (EngineError::Timeout { was_sent: true }, "engine-timeout", true),
             (EngineError::Full, "engine-full", false),
             (EngineError::Refused("ERR CROSSSLOT".into()), "engine-unavailable", false),
+            (
+                EngineError::Refused("ERR user_function:2: no x script: f, on @f:2.".into()),
+                "engine-timeout",
+                true,
+            ),
         ];
         for (error, code, is_uncertain) in errors {
             let refusal = Refusal::from(error);

@@ -10,6 +10,7 @@ use crate::broker::requests::{
     Unsubscribe,
 };
 use crate::protocol::websocket::close::CloseReason;
+use crate::telemetry::log_sums::UNREADABLE;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -131,7 +132,8 @@ impl Registry {
                 Some(Post::Answer { id, answer }) => cluster.questions.answered(id, answer),
                 Some(Post::Raised { conn_id }) => cluster.raised(conn_id),
                 Some(Post::Ask { from, id, question }) => self.answer((from, id), question, context),
-                None => log::warn!("a node has sent what this version of the server does not know"),
+                None => UNREADABLE
+                    .log(None, format_args!("a node has sent what this version of the server does not know")),
             }
         }
     }

@@ -9,6 +9,7 @@ use super::handle::Shared;
 use super::liveness::{Adopted, Attempt};
 use super::problems::describe;
 use super::pushes::{PushSender, Pushes};
+use super::server_info::ServerInfo;
 use super::{LinkSettings, run};
 use crate::protocol::ids::Epoch;
 use futures_util::FutureExt;
@@ -181,7 +182,7 @@ impl Talk {
         if reply.is_ok() { Ok(()) } else { Err(format!("{:?} was refused: {reply:?}", call.script())) }
     }
 
-    /// Checks version and role.
+    /// Checks what the server is, and its role.
     async fn check(&mut self) -> Result<Server, String> {
         let role = cmd("ROLE");
         let mut info = cmd("INFO");
@@ -193,7 +194,11 @@ impl Talk {
         let [info, Value::Array(role), Value::Int(client)] = values.as_slice() else {
             return Err("the server does not describe itself as Redis does".into());
         };
-        let (run, name) = read_info(&text(info).unwrap_or_default())?;
+        let info = ServerInfo::read(&text(info).unwrap_or_default());
+        if let Some(problem) = info.problem() {
+            return Err(problem);
+        }
+        let (run, name) = (info.get("run_id").to_owned(), info.version());
         match role.first().and_then(text).as_deref() {
             Some("master") => Ok(Server { run, name, client: *client }),
             Some(role) => Err(format!("the server is not a master, its role is {role}")),
@@ -262,49 +267,10 @@ fn library_names(list: &Value) -> Vec<String> {
     libraries.iter().filter_map(name).collect()
 }
 
-/// The run id, and the name with the version, of a server that is new enough.
-fn read_info(info: &str) -> Result<(String, String), String> {
-    let field =
-        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let (name, version, least) = match field("valkey_version") {
-        Some(version) => ("Valkey", version, (7, 2)),
-        None => ("Redis", field("redis_version").ok_or("the server does not state its version")?, (7, 0)),
-    };
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if found < least {
-        let (major, minor) = least;
-        return Err(format!(
-            "the server is {name} {version}, the least supported version is {major}.{minor}"
-        ));
-    }
-    let run = field("run_id").ok_or("the server does not state its run id")?;
-    Ok((run.to_owned(), format!("{name} {version}")))
-}
-
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.clone()),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_too_old_is_refused_by_name() {
-        let redis =
-            |version: &str| read_info(&format!("# Server\r\nredis_version:{version}\r\nrun_id:r\r\n"));
-        assert_eq!(redis("7.0.15"), Ok(("r".into(), "Redis 7.0.15".into())));
-        assert!(redis("6.2.14").unwrap_err().contains("Redis 6.2.14"));
-        let valkey = |version: &str| {
-            read_info(&format!("redis_version:7.2.4\r\nvalkey_version:{version}\r\nrun_id:r\r\n"))
-        };
-        assert_eq!(valkey("8.0.1"), Ok(("r".into(), "Valkey 8.0.1".into())));
-        assert!(valkey("7.1.0").is_err());
-        assert!(read_info("redis_version:7.0.0\r\n").is_err());
     }
 }

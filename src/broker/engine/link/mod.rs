@@ -18,6 +18,7 @@ pub mod problems;
 mod pushes;
 mod run;
 pub mod seen;
+pub mod server_info;
 pub mod unit;
 pub mod verdict;
 

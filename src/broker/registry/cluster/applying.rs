@@ -20,6 +20,7 @@ use crate::protocol::frame::Audience;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, Position, Stamp, UserId};
 use crate::protocol::message::Delivery;
 use crate::protocol::time::Timestamp;
+use crate::telemetry::log_sums::UNREADABLE;
 use std::sync::Arc;
 
 /// What has arrived about a stream and must wait.
@@ -86,7 +87,7 @@ impl Cluster {
     pub fn mail(&mut self, payload: &[u8], state: &mut RegistryState, now: u64, effects: &mut Vec<Effect>) {
         let Some(items) = read_mail(payload) else {
             // Another version of the server has sent it. What is missing is found by its offset.
-            return log::warn!("what another node has sent cannot be read");
+            return UNREADABLE.log(None, format_args!("what another node has sent cannot be read"));
         };
         for item in items {
             let (change, has_place) = match item {
@@ -228,7 +229,8 @@ impl RegistryState {
             StreamName::User(name) => match Record::decode(change.record, None) {
                 Some(Record::User { version, record }) => match UserRecord::read(&record) {
                     Some(record) => self.install_user(name, version, record),
-                    None => log::warn!("the stored record of user {name:?} cannot be read"),
+                    None => UNREADABLE
+                        .log(None, format_args!("the stored record of user {name:?} cannot be read")),
                 },
                 record if has_place => {
                     let user = self.intern(name);

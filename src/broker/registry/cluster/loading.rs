@@ -12,6 +12,7 @@ use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::registry::state::{Effect, RegistryState};
 use crate::protocol::ids::Offset;
 use crate::telemetry::log_sums::FAILED_CALLS;
+use crate::telemetry::log_sums::UNREADABLE;
 use std::sync::Arc;
 
 /// The most bytes of a log in one reply, apart from its last entry. Redis has the replies to a whole pipeline in memory, and
@@ -321,6 +322,6 @@ fn user_arrived(name: &str, reply: Result<Reply, EngineError>, state: &mut Regis
     let Some([version, record]) = reply.list() else { return };
     match (version.number(), record.bytes().and_then(UserRecord::read)) {
         (Some(version), Some(record)) => state.install_user(name, version, record),
-        _ => log::warn!("the stored record of user {name:?} cannot be read"),
+        _ => UNREADABLE.log(None, format_args!("the stored record of user {name:?} cannot be read")),
     }
 }

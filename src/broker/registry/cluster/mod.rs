@@ -48,8 +48,7 @@ use uuid::Uuid;
 /// How long nothing is stated after a call that failed, in ms. What a full Redis refuses must not be repeated at once.
 const RETRY_MS: u64 = 100;
 
-/// The number of a call whose reply the registry waits for.
-pub type Ticket = u64;
+pub use crate::broker::engine::link::Ticket;
 
 /// What the registry does when a call is answered.
 #[derive(Debug)]

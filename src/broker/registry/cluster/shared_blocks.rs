@@ -7,6 +7,7 @@ use crate::broker::engine::reply::Reply;
 use crate::broker::registry::state::RegistryState;
 use crate::broker::requests::Block;
 use crate::protocol::time::Timestamp;
+use crate::telemetry::log_sums::UNREADABLE;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +111,7 @@ impl Cluster {
 fn install(user: &str, record: &[u8], state: &mut RegistryState, now: u64) {
     match BlockRecord::read(record, user) {
         Some(block) => state.blocks.install(block, now, Timestamp::now().unix_ms()),
-        None => log::warn!("the stored block of user {user:?} cannot be read"),
+        None => UNREADABLE.log(None, format_args!("the stored block of user {user:?} cannot be read")),
     }
 }
 
