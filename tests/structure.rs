@@ -259,7 +259,7 @@ fn only_the_broker_and_the_composition_root_name_its_actors() {
         let of_sessions = module == "transports" && path.starts_with("crate::broker::hub::handle");
         // check-config reaches Redis as a node does, without an actor.
         let of_check = module == "cli"
-            && ["access", "problems"].iter().any(|file| {
+            && ["access", "problems", "server_info"].iter().any(|file| {
                 path.strip_prefix("crate::broker::engine::link::").is_some_and(|rest| rest.starts_with(file))
             });
         of_sessions || of_check || OPEN.iter().any(|open| path.starts_with(open))

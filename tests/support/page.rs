@@ -83,9 +83,14 @@ impl Page {
     }
 
     fn note(&mut self, name: &str, of: &Value, offset: &str) {
-        let epoch = of["epoch"].as_str().unwrap();
+        let (epoch, offset) = (of["epoch"].as_str().unwrap(), of[offset].as_u64().unwrap());
         self.epochs.insert(name.to_owned(), epoch.to_owned());
-        self.positions.insert(name.to_owned(), format!("{epoch}.{}", of[offset]));
+        let position = (epoch, offset);
+        let known = self.positions.get(name).and_then(|known| known.rsplit_once('.'));
+        let known = known.map(|(epoch, offset)| (epoch, offset.parse().unwrap()));
+        // With a cursor that is older than the last frame, the server begins before it.
+        let (epoch, offset) = known.filter(|known| known.0 == epoch && known.1 > offset).unwrap_or(position);
+        self.positions.insert(name.to_owned(), format!("{epoch}.{offset}"));
     }
 
     pub fn positions(&self) -> String {

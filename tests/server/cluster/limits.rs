@@ -10,6 +10,7 @@ use channelstream::auth::signing::request_signature::BoundTo;
 use channelstream::config::{Secret, Settings};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 const BODY: &str = r#"{"info": {}}"#;
 
@@ -116,6 +117,13 @@ async fn a_refused_connection_changes_nothing() {
         assert!(refused.text().contains("(max_channels_per_connection)"), "{}", refused.text());
         let all = backends[node].post("/info", json!({"info": {}})).await;
         assert!(all["channels"].get("one").is_some() && all["channels"].get("two").is_none(), "{all}");
+    }
+    for node in [1, 0] {
+        let body = json!({"conn_id": Uuid::new_v4(), "channels": ["two"]}).to_string();
+        let refused = backends[node].send("POST", "/subscribe", &[], body.as_bytes()).await;
+        assert_eq!(refused.status, 422, "the connection does not exist: {refused:?}");
+        let all = backends[node].post("/info", json!({"info": {}})).await;
+        assert!(all["channels"].get("two").is_none(), "{all}");
     }
     backends[0].connect("carl", &["two"]).await;
     for node in [1, 0] {

@@ -59,6 +59,25 @@ async fn a_block_ends_connections_that_no_node_has() {
 }
 
 #[actix_web::test]
+async fn a_block_ends_the_connections_of_other_nodes_while_one_is_dying() {
+    let redis = Redis::start(&[]);
+    let (mut dying, other) = (start_node(&redis), start_node(&redis));
+    let backend = Backend::new(other.address);
+    Backend::new(dying.address).connect("ann", &["c"]).await;
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let mut ann = Listener::attach(other.address, Transport::Websocket, &conn_id).await;
+    dying.signal("-KILL");
+    assert_eq!(dying.ended().await, Some(128 + 9));
+    let block = json!({"user": "ann", "seconds": 60}).to_string();
+    let blocked = backend.send("POST", "/block", &[], block.as_bytes()).await;
+    assert_eq!(ann.next().await, ListenResult::Closed(Some(4006)));
+    if blocked.status != 200 {
+        let uncertain = blocked.header("x-channelstream-uncertain");
+        assert_eq!((blocked.status, uncertain), (503, Some("1")), "{blocked:?}");
+    }
+}
+
+#[actix_web::test]
 async fn a_connection_that_is_refused_exists_at_no_node() {
     let cluster = Cluster::start(2, &Settings { max_channels: 2, ..fast_settings() });
     let (here, there) = (cluster.servers[0].backend(), cluster.servers[1].backend());

@@ -90,11 +90,7 @@ impl ClusterRequest<'_> {
     /// Calls that one request needs, which are sent together and run in order. If only some of them fail, the request may have
     /// taken effect.
     async fn call_all(&self, calls: impl Iterator<Item = Call>) -> Result<Vec<Reply>, EngineError> {
-        let replies = join_all(calls.map(|call| self.link.call(call))).await;
-        let uncertain = EngineError::Timeout { was_sent: true };
-        let may_have_run = replies.iter().any(|reply| reply.is_ok() || reply.as_ref() == Err(&uncertain));
-        let replies: Result<Vec<_>, _> = replies.into_iter().collect();
-        replies.map_err(|error| if may_have_run { uncertain } else { error })
+        all_or_uncertain(join_all(calls.map(|call| self.link.call(call))).await)
     }
 
     /// The time in which a call is answered.
@@ -155,3 +151,27 @@ impl ClusterRequest<'_> {
 
 /// Another request was on the errand, and has ended.
 struct OtherRequest;
+
+fn all_or_uncertain(replies: Vec<Result<Reply, EngineError>>) -> Result<Vec<Reply>, EngineError> {
+    let uncertain = EngineError::Timeout { was_sent: true };
+    let may_have_run = replies.iter().any(|reply| reply.is_ok() || reply.as_ref() == Err(&uncertain));
+    let replies: Result<Vec<_>, _> = replies.into_iter().collect();
+    replies.map_err(|error| if may_have_run { uncertain } else { error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_which_a_part_may_have_run_is_uncertain() {
+        let (done, full, unavailable) =
+            (Ok(Reply::Number(1)), Err(EngineError::Full), Err(EngineError::Unavailable));
+        let late = |was_sent| Err(EngineError::Timeout { was_sent });
+        assert_eq!(all_or_uncertain(vec![done.clone(), done.clone()]).map(|replies| replies.len()), Ok(2));
+        for replies in [[done, full.clone()], [unavailable.clone(), late(true)]] {
+            assert_eq!(all_or_uncertain(replies.to_vec()), Err(EngineError::Timeout { was_sent: true }));
+        }
+        assert_eq!(all_or_uncertain(vec![full, unavailable]), Err(EngineError::Full));
+    }
+}
