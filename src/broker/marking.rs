@@ -1,9 +1,9 @@
 //! The way of a delivery mark: behind everything up to a stamp, through the streams and then the hubs, back to the registry.
 //! So the registry learns what the sessions have not received of it. Only the Redis engine takes marks.
 
-use super::channel::HubSenders;
 use crate::protocol::ids::{Offset, Stamp};
-use actix::{Message, Recipient};
+use actix::Message;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -48,20 +48,28 @@ pub struct Marked {
     pub laggards: Laggards,
 }
 
+/// The ends of the way of a mark.
+pub trait MarkRoute: Debug + Send + Sync {
+    /// Sends a mark to all hubs.
+    fn to_hubs(&self, marking: &Arc<Marking>);
+
+    /// Sends the result to the registry.
+    fn to_registry(&self, marked: Marked);
+}
+
 /// Collects laggards. Clones of its `Arc` travel to the hubs; when the last one is dropped, the registry receives the result.
 #[derive(Debug)]
 pub struct Marking {
     stamp: Stamp,
     laggards: Mutex<Laggards>,
-    registry: Recipient<Marked>,
+    route: Arc<dyn MarkRoute>,
 }
 
 impl Marking {
     /// Begins a mark behind everything that the streams have received so far. Clones of the value must travel through the
     /// mailboxes of all streams that may not have handled something.
-    pub fn begin(stamp: Stamp, registry: Recipient<Marked>, hubs: Arc<HubSenders>) -> Arc<MarkPassage> {
-        let marking = Arc::new(Self { stamp, laggards: Mutex::default(), registry });
-        Arc::new(MarkPassage { marking, hubs })
+    pub fn begin(stamp: Stamp, route: Arc<dyn MarkRoute>) -> Arc<MarkPassage> {
+        Arc::new(MarkPassage(Arc::new(Self { stamp, laggards: Mutex::default(), route })))
     }
 
     /// Lets a hub add its laggards.
@@ -73,21 +81,18 @@ impl Marking {
 impl Drop for Marking {
     fn drop(&mut self) {
         let laggards = std::mem::take(self.laggards.get_mut().unwrap_or_else(PoisonError::into_inner));
-        self.registry.do_send(Marked { stamp: self.stamp, laggards });
+        self.route.to_registry(Marked { stamp: self.stamp, laggards });
     }
 }
 
 /// Travels through the mailboxes of streams, which only drop it. Then everything ahead of it has been sent to the hubs, and
 /// the mark follows.
 #[derive(Debug)]
-pub struct MarkPassage {
-    marking: Arc<Marking>,
-    hubs: Arc<HubSenders>,
-}
+pub struct MarkPassage(Arc<Marking>);
 
 impl Drop for MarkPassage {
     fn drop(&mut self) {
-        self.hubs.mark(&self.marking);
+        self.0.route.to_hubs(&self.0);
     }
 }
 

@@ -8,6 +8,7 @@
 mod account;
 mod admission;
 mod actions;
+mod cluster;
 mod draws;
 mod invariants;
 mod log;
@@ -17,6 +18,7 @@ mod reading;
 mod replica;
 mod requests;
 mod returning;
+mod runs;
 mod stations;
 mod streams;
 mod tests;
@@ -26,6 +28,7 @@ use crate::broker::channel::state::{ChannelState, Retention};
 use crate::broker::hub::fanout::Fanout;
 use crate::broker::hub::messages::{Detached, ToHub};
 use crate::broker::hub::table::SessionTable;
+use crate::broker::marking::Marking;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::PrivateMessagesState;
 use crate::broker::receipts::Receipts;
@@ -33,7 +36,7 @@ use crate::broker::registry::state::{ConnectionTimes, Effect, RegistryState};
 use crate::broker::stamps::Stamps;
 use crate::config::{ChannelPatterns, ChannelRules};
 use crate::fixtures::{ENCODER, PLENTY};
-use crate::protocol::ids::{ConnKey, HubId, Offset, UserId};
+use crate::protocol::ids::{ConnKey, Offset, UserId};
 use crate::protocol::message::Delivery;
 use crate::protocol::settings::ChannelSettings;
 use account::ExpectedDeliveries;
@@ -132,6 +135,8 @@ struct Hub {
     output: VecDeque<ToRegistry>,
     /// Bytes of frames received, and of those completely processed.
     bytes: (usize, usize),
+    /// Delivery marks, each after a round of the fan-out.
+    pending_marks: VecDeque<(u64, Arc<Marking>)>,
 }
 
 pub struct World {
@@ -166,13 +171,6 @@ pub struct World {
 
 impl World {
     pub fn new(rules: Rules) -> Self {
-        let hub = |id| Hub {
-            table: SessionTable::new(HubId(id), SERVER),
-            fanout: Fanout::default(),
-            inputs: vec![VecDeque::new(), VecDeque::new()],
-            output: VecDeque::new(),
-            bytes: (0, 0),
-        };
         let stamps: Arc<Stamps> = Arc::default();
         let patterns = ChannelPatterns::new(rules.channels.clone()).unwrap();
         let private_messages = PrivateMessagesState::new(
@@ -191,7 +189,7 @@ impl World {
             epochs: Rng::new(rules.epochs),
             channels: Vec::new(),
             private_messages: (private_messages, VecDeque::new()),
-            hubs: (0..HUBS).map(hub).collect(),
+            hubs: (0..HUBS).map(|id| Hub::new(id, SERVER)).collect(),
             sessions: Vec::new(),
             account: ExpectedDeliveries::new(),
             keys: HashSet::new(),

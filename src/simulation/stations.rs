@@ -1,11 +1,96 @@
 //! The scheduler: which station runs next, and what it does.
 
-use super::{HUBS, ToRegistry, World};
+use super::{HUBS, Hub, ToRegistry, World};
+use crate::broker::hub::fanout::Fanout;
 use crate::broker::hub::messages::ToHub;
+use crate::broker::hub::table::SessionTable;
 use crate::broker::registry::state::NextSession;
-use crate::protocol::ids::{HubId, SlotKey, Stamp};
+use crate::protocol::ids::{HubId, ServerEpoch, SlotKey, Stamp};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::PushResult;
+use std::collections::VecDeque;
+
+/// What remains to be done when a hub has handled a message.
+pub enum Taken {
+    Quietly,
+    /// A session's send queue got something, or refused it.
+    Pushed(SlotKey, PushResult),
+    /// A session must close.
+    Release(SlotKey, CloseReason),
+}
+
+impl Hub {
+    pub fn new(id: u16, server: ServerEpoch) -> Self {
+        Self {
+            table: SessionTable::new(HubId(id), server),
+            fanout: Fanout::default(),
+            inputs: vec![VecDeque::new(), VecDeque::new()],
+            output: VecDeque::new(),
+            bytes: (0, 0),
+            pending_marks: VecDeque::new(),
+        }
+    }
+
+    /// Handles a message, as the actor does.
+    pub fn take(&mut self, message: ToHub) -> Taken {
+        match message {
+            ToHub::Deliver(channel, stamped) => {
+                self.bytes.0 += stamped.frame.live().len();
+                self.fanout.push(channel, stamped);
+                Taken::Quietly
+            }
+            ToHub::DeliverTo(channel, slots, stamped) => {
+                self.bytes.0 += stamped.frame.live().len();
+                self.fanout.push_to(channel, slots, stamped);
+                Taken::Quietly
+            }
+            ToHub::DeliverPrivate(slots, stamp, frame) => {
+                self.bytes.0 += frame.live().len();
+                self.fanout.push_private(slots, stamp, frame);
+                Taken::Quietly
+            }
+            ToHub::Join(channel, key, listen) => Taken::Pushed(key, self.table.join(channel, key, listen)),
+            ToHub::JoinPrivate(key, listen) => Taken::Pushed(key, self.table.join_private(key, listen)),
+            ToHub::Leave(channel, key) => {
+                let pending = self.fanout.pending_in(channel);
+                Taken::Pushed(key, self.table.leave(channel, key, pending))
+            }
+            ToHub::Release(key, why) => Taken::Release(key, why.reason),
+            ToHub::Renew(channel, position) => {
+                self.table.renew(channel, position);
+                Taken::Quietly
+            }
+            ToHub::RenewPrivate(key, epoch) => match self.table.renew_private(key, epoch) {
+                true => Taken::Release(key, CloseReason::Restarting(0)),
+                false => Taken::Quietly,
+            },
+            ToHub::BeginLife(server) => {
+                self.table.begin_life(server);
+                Taken::Quietly
+            }
+            ToHub::Mark(marking) => {
+                self.pending_marks.push_back((self.fanout.next_round(), marking));
+                Taken::Quietly
+            }
+            ToHub::Drain | ToHub::OrderedClose(..) => Taken::Quietly,
+        }
+    }
+}
+
+impl Hub {
+    /// Whether a delivery mark has reached the sessions.
+    pub fn has_reached_mark(&self) -> bool {
+        self.pending_marks.front().is_some_and(|(round, _)| self.fanout.is_past(*round))
+    }
+
+    /// Adds the laggards to such marks.
+    pub fn report_laggards(&mut self) {
+        while self.has_reached_mark() {
+            let reached = self.pending_marks.pop_front();
+            reached.iter().for_each(|(_, marking)| marking.collect(|found| self.table.add_laggards(found)));
+        }
+    }
+}
 
 impl World {
     /// Lets one station process one message, or one hub write to some of its members. Returns false if it has nothing
@@ -60,37 +145,11 @@ impl World {
             return false;
         }
         let Some(message) = hub.inputs[input].pop_front() else { return false };
-        let (key, pushed) = match message {
-            ToHub::Deliver(channel, stamped) => {
-                hub.bytes.0 += stamped.frame.live().len();
-                hub.fanout.push(channel, stamped);
-                return true;
-            }
-            ToHub::DeliverTo(channel, slots, stamped) => {
-                hub.bytes.0 += stamped.frame.live().len();
-                hub.fanout.push_to(channel, slots, stamped);
-                return true;
-            }
-            ToHub::DeliverPrivate(slots, stamp, frame) => {
-                hub.bytes.0 += frame.live().len();
-                hub.fanout.push_private(slots, stamp, frame);
-                return true;
-            }
-            ToHub::Join(channel, key, listen) => (key, hub.table.join(channel, key, listen)),
-            ToHub::JoinPrivate(key, listen) => (key, hub.table.join_private(key, listen)),
-            ToHub::Leave(channel, key) => {
-                let pending = hub.fanout.pending_in(channel);
-                (key, hub.table.leave(channel, key, pending))
-            }
-            ToHub::Release(key, why) => {
-                self.close_by_hub(index, key, why.reason);
-                return true;
-            }
-            ToHub::Drain | ToHub::OrderedClose(..) | ToHub::Mark(_) => return true,
-            // This server decides by itself.
-            ToHub::BeginLife(_) | ToHub::Renew(..) | ToHub::RenewPrivate(..) => return true,
-        };
-        self.apply_result(index, key, pushed);
+        match hub.take(message) {
+            Taken::Quietly => {}
+            Taken::Pushed(key, pushed) => self.apply_result(index, key, pushed),
+            Taken::Release(key, reason) => self.close_by_hub(index, key, reason),
+        }
         true
     }
 

@@ -3,10 +3,11 @@
 use super::Registry;
 use super::cluster::user_record::UserRecord;
 use super::cluster::{ToLink, Waiter};
+use crate::broker::channel::HubSenders;
 use crate::broker::channel::messages::{ChannelRef, ToChannel};
 use crate::broker::engine::call::ChannelToOpen;
 use crate::broker::engine::link::FromEngine;
-use crate::broker::marking::{Marked, Marking};
+use crate::broker::marking::{MarkRoute, Marked, Marking};
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::requests::{
     Connect, ConnectRefused, Requester, StateRefused, Subscribe, SubscribeRefused, TokenGrantRefused,
@@ -14,7 +15,7 @@ use crate::broker::requests::{
 use crate::protocol::ids::{ChannelId, ServerEpoch, Stamp};
 use crate::protocol::settings::ChannelConfig;
 use crate::protocol::state::StateMap;
-use actix::{AsyncContext, Context, Handler};
+use actix::{AsyncContext, Context, Handler, Recipient};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -48,7 +49,8 @@ impl Registry {
 
     /// Sends a delivery mark behind everything that the streams have received.
     fn pass_mark(&self, stamp: Stamp, channels: Vec<ChannelId>, context: &Context<Self>) {
-        let passage = Marking::begin(stamp, context.address().recipient(), self.parts.hubs.clone());
+        let (registry, hubs) = (context.address().recipient(), self.parts.hubs.clone());
+        let passage = Marking::begin(stamp, Arc::new(ActorRoute { registry, hubs }));
         for channel in channels {
             self.send_to_channel(channel, ToChannel::Mark(passage.clone()));
         }
@@ -181,6 +183,23 @@ fn life_of(store: &str) -> ServerEpoch {
     let digest = Sha256::digest(store.as_bytes());
     let number = digest.first_chunk().map_or(0, |chunk| u64::from_be_bytes(*chunk));
     ServerEpoch::new(number)
+}
+
+/// The way of a delivery mark between actors.
+#[derive(Debug)]
+struct ActorRoute {
+    registry: Recipient<Marked>,
+    hubs: Arc<HubSenders>,
+}
+
+impl MarkRoute for ActorRoute {
+    fn to_hubs(&self, marking: &Arc<Marking>) {
+        self.hubs.mark(marking);
+    }
+
+    fn to_registry(&self, marked: Marked) {
+        self.registry.do_send(marked);
+    }
 }
 
 impl Handler<FromEngine> for Registry {

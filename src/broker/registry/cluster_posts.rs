@@ -53,16 +53,10 @@ impl Registry {
         self.cluster.as_mut()?.moving.errands.begin(errand, request)
     }
 
-    /// A request has ended, and with it its errand. If it was about a connection that is not here, `give_up` runs in Redis.
+    /// See [`super::cluster::Cluster::end_errand`].
     pub fn end_errand(&mut self, errand: Errand, request: Uuid, give_up: Option<Call>) {
-        let Some(cluster) = &mut self.cluster else { return };
-        cluster.moving.errands.end(errand, request);
-        let is_here = match errand {
-            Errand::Bring(conn_id) => self.parts.state.connection(conn_id).is_some(),
-            Errand::Watch(_) => false,
-        };
-        if let Some(call) = give_up.filter(|_| !is_here) {
-            cluster.remove(call);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.end_errand(errand, request, give_up, &self.parts.state);
             self.flush_to_link();
         }
     }

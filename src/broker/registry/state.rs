@@ -160,14 +160,14 @@ pub struct RegistryState {
     /// Channels in order of creation: the index is the [`ChannelId`].
     pub(super) channels: IndexMap<Arc<str>, ChannelRecord>,
     /// The counter that channels and private messages use.
-    pub(super) stamps: Arc<Stamps>,
+    pub stamps: Arc<Stamps>,
     generation: u32,
     pub(super) present: usize,
     pub(super) active_users: usize,
     /// Users whose present connections have changed, for the other nodes.
-    pub(super) changed_presence: Vec<UserId>,
+    pub changed_presence: Vec<UserId>,
     /// When something last arrived from other nodes, in ms of the registry's clock.
-    pub(super) arrived_at: u64,
+    pub arrived_at: u64,
 }
 
 impl RegistryState {

@@ -23,6 +23,8 @@ pub mod unit;
 pub mod verdict;
 
 pub use handle::LinkHandle;
+#[cfg(test)]
+pub(crate) use handle::{Owner, ToLink, open as open_handle};
 pub use run::{Link, PATIENCE};
 
 use super::call::{EngineConstants, NodeNumber};

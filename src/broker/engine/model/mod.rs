@@ -7,6 +7,7 @@ mod nodes;
 mod presence;
 mod rows;
 mod streams;
+mod views;
 
 use super::call::{Call, KeyedRequest, NodeNumber, ScriptSettings, Sender};
 use super::reply::Reply;
@@ -176,6 +177,17 @@ pub struct Model {
     mail: BTreeMap<NodeNumber, Vec<u8>>,
     /// Streams to whose logs the call has appended.
     longer: BTreeSet<String>,
+    journal: Vec<JournalEntry>,
+}
+
+/// What was appended to a stream, for tests that keep an account of everything.
+#[derive(Clone, Debug)]
+pub struct JournalEntry {
+    pub stream: String,
+    pub epoch: String,
+    pub offset: u64,
+    pub stamp: u64,
+    pub record: Vec<u8>,
 }
 
 impl Model {
@@ -205,12 +217,14 @@ impl Model {
             keyed: BTreeMap::new(),
             mail: BTreeMap::new(),
             longer: BTreeSet::new(),
+            journal: Vec::new(),
         }
     }
 
     /// Runs a script. Returns its reply, and what it sends to mailboxes.
     pub fn run(&mut self, call: &Call, sender: &Sender) -> (Reply, BTreeMap<NodeNumber, Vec<u8>>) {
         self.mail.clear();
+        self.journal.clear();
         (self.sender, self.ids) = (*sender, *sender.seed.as_bytes());
         let reply = match self.refusal(call) {
             Some(refusal) => status(refusal),

@@ -1,6 +1,6 @@
 //! Streams of the model: entries, notes, the nodes that follow them, what a node reads.
 
-use super::{Model, Reply, Stream, Total, bytes, field, number, status};
+use super::{JournalEntry, Model, Reply, Stream, Total, bytes, field, number, status};
 use crate::broker::engine::call::{ChannelToOpen, NodeNumber, ScriptSettings};
 use crate::broker::engine::record::Record;
 use crate::protocol::ids::{Epoch, Position};
@@ -186,6 +186,8 @@ impl Model {
         if is_kept {
             self.longer.insert(name.into());
         }
+        let (epoch, offset) = (stream.epoch.clone(), stream.offset);
+        self.journal.push(JournalEntry { stream: name.into(), epoch, offset, stamp, record: record.into() });
         self.send(name, 0, record);
         is_kept
     }

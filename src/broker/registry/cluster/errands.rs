@@ -20,6 +20,8 @@ pub struct Errands(FxHashMap<Errand, Running>);
 #[derive(Debug)]
 struct Running {
     request: Uuid,
+    /// The node has got another number since the errand began.
+    is_outdated: bool,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -33,7 +35,7 @@ impl Errands {
                 Some(ended)
             }
             None => {
-                self.0.insert(errand, Running { request, waiting: Vec::new() });
+                self.0.insert(errand, Running { request, is_outdated: false, waiting: Vec::new() });
                 None
             }
         }
@@ -45,6 +47,16 @@ impl Errands {
             // The waiters learn it when they are dropped.
             self.0.remove(&errand);
         }
+    }
+
+    /// The node has another number.
+    pub fn outdate(&mut self) {
+        self.0.values_mut().for_each(|running| running.is_outdated = true);
+    }
+
+    /// Whether a request is on this errand that began it under an earlier number of the node.
+    pub fn is_outdated(&self, errand: Errand) -> bool {
+        self.0.get(&errand).is_some_and(|running| running.is_outdated)
     }
 
     /// Whether a request is on this errand.

@@ -27,6 +27,8 @@ pub struct Followed {
     pub(super) held: Vec<HeldChange>,
     /// What has arrived of a log that needs several replies.
     pub(super) partial: Option<Box<StreamSnapshot>>,
+    /// Redis was asked to send this stream, and may do so also if the reply was lost.
+    may_be_sent: bool,
     idle_since: Option<u64>,
     /// The numbers of the requests that wait until it is current.
     waiting: Vec<u64>,
@@ -105,7 +107,7 @@ impl FollowedStreams {
             followed.holds += 1;
             followed.idle_since = None;
             if followed.phase == FollowPhase::Stale {
-                followed.phase = FollowPhase::Loading;
+                (followed.phase, followed.may_be_sent) = (FollowPhase::Loading, true);
                 to_load.push(key.clone());
             }
             if followed.phase == FollowPhase::Loading {
@@ -133,6 +135,7 @@ impl FollowedStreams {
     pub fn loaded(&mut self, key: &str, result: &Result<bool, EngineError>) {
         let Some(followed) = self.streams.get_mut(key) else { return };
         followed.phase = if *result == Ok(true) { FollowPhase::Current } else { FollowPhase::Stale };
+        followed.may_be_sent &= *result != Ok(false);
         if followed.phase == FollowPhase::Stale {
             (followed.held, followed.partial, followed.position) =
                 (Vec::new(), None, followed.position.filter(|_| result.is_err()));
@@ -161,7 +164,7 @@ impl FollowedStreams {
         let needed = self.streams.iter_mut().filter(|(_, followed)| followed.is_needed());
         let mut keys: Vec<_> = needed
             .map(|(key, followed)| {
-                followed.phase = FollowPhase::Loading;
+                (followed.phase, followed.may_be_sent) = (FollowPhase::Loading, true);
                 key.clone()
             })
             .collect();
@@ -176,7 +179,7 @@ impl FollowedStreams {
         self.streams.retain(|key, followed| {
             let is_idle = followed.idle_since.is_some_and(|since| since + LINGER_MS <= now);
             let is_idle = is_idle && followed.phase != FollowPhase::Loading;
-            if is_idle && (followed.phase == FollowPhase::Current || followed.position.is_some()) {
+            if is_idle && followed.may_be_sent {
                 forgotten.push(key.clone());
             }
             !is_idle
@@ -259,13 +262,15 @@ mod tests {
     #[test]
     fn a_stream_that_was_followed_before_the_connection_broke_is_returned() {
         let mut streams = FollowedStreams::default();
-        let (keys, _) = hold(&mut streams, &["ca", "cb"]);
-        assert_eq!(keys, ["ca", "cb"]);
-        streams.get_mut("ca").unwrap().position = Some(Position { epoch: Epoch::new(1), offset: 5 });
+        let (keys, _) = hold(&mut streams, &["ca", "cb", "cc"]);
+        assert_eq!(keys, ["ca", "cb", "cc"]);
         streams.loaded("ca", &Ok(true));
         streams.loaded("cb", &Ok(false));
-        streams.release(&["ca".into(), "cb".into()], 0);
+        streams.release(&["ca".into(), "cb".into(), "cc".into()], 0);
+        // The last one may be followed although the reply was lost.
         streams.lost(&EngineError::Unavailable);
-        assert_eq!(streams.forget_idle(LINGER_MS), [Arc::from("ca")], "the other one does not exist");
+        let mut forgotten = streams.forget_idle(LINGER_MS);
+        forgotten.sort();
+        assert_eq!(forgotten, [Arc::from("ca"), Arc::from("cc")], "the other one does not exist");
     }
 }

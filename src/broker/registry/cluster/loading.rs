@@ -80,7 +80,6 @@ impl Cluster {
 
     /// Stops following streams that have had no members for a while.
     pub fn forget_idle(&mut self, state: &mut RegistryState, now: u64, effects: &mut Vec<Effect>) {
-        self.remove_again(state);
         let keys = self.streams.forget_idle(now);
         if keys.is_empty() {
             return;
@@ -103,10 +102,11 @@ impl Cluster {
             match awaited {
                 Awaited::Rows(keys) => keys.into_iter().for_each(|key| self.rows.mark(key)),
                 Awaited::Removal(call) => self.lost_removals.push(call),
+                Awaited::Claim(key, conn_id) => self.claim_failed(key, conn_id),
                 _ => {}
             }
         }
-        self.retry_at = 0;
+        (self.retry_at, self.trust.claims) = (0, 0);
         self.marks.lost();
         self.reloading = None;
         self.loading_blocks = None;
@@ -154,9 +154,8 @@ impl Cluster {
         self.load_blocks();
         if !is_same_node {
             self.begin_doubt();
-            for (key, claim) in self.rows.claims(state) {
-                self.call(claim, Awaited::Claim(key));
-            }
+            self.moving.errands.outdate();
+            self.rows.unclaim_all();
         }
         self.end_reloading(state, now, effects);
     }
@@ -171,14 +170,17 @@ impl Cluster {
         effects: &mut Vec<Effect>,
     ) {
         match self.awaited.remove(&ticket) {
-            Some(Awaited::Claim(key)) => self.claimed(key, reply, state, effects),
+            Some(Awaited::Claim(key, conn_id)) => {
+                self.pause_after(&reply, now);
+                self.claimed(key, conn_id, reply, state, effects);
+            }
             Some(Awaited::User(name)) => user_arrived(&name, reply, state),
             Some(Awaited::Blocks) => self.blocks_arrived(reply, state, now),
             Some(Awaited::Rows(keys)) => {
                 self.pause_after(&reply, now);
                 self.rows_stored(ticket, keys, reply.is_ok());
             }
-            Some(Awaited::Removal(call)) => self.removed(call, &reply),
+            Some(Awaited::Removal(call)) => self.removed(call, &reply, now),
             Some(Awaited::Set) => self.stated(reply, now),
             Some(Awaited::Load(key)) => {
                 let loaded = match self.read_part(&key, reply, Awaited::Load) {
@@ -198,7 +200,7 @@ impl Cluster {
     }
 
     /// After a call that failed, nothing is stated for a moment.
-    fn pause_after(&mut self, reply: &Result<Reply, EngineError>, now: u64) {
+    pub(super) fn pause_after(&mut self, reply: &Result<Reply, EngineError>, now: u64) {
         if reply.is_err() {
             self.retry_at = now + RETRY_MS;
         }

@@ -4,6 +4,7 @@
 //! A request first makes current what it needs, then runs as in a single server, then waits until its members are stated.
 
 mod applying;
+mod claims;
 pub mod copies;
 mod counts;
 pub mod departure;
@@ -65,7 +66,7 @@ enum Awaited {
     /// Rows were stored.
     Rows(Vec<ConnKey>),
     /// The row of a connection, under another number of this node.
-    Claim(ConnKey),
+    Claim(ConnKey, Uuid),
     /// Something that this node no longer has.
     Removal(Call),
 }
@@ -84,7 +85,7 @@ pub struct Cluster {
     streams: FollowedStreams,
     counts: Counts,
     rows: Rows,
-    pub(super) moving: Moving,
+    pub moving: Moving,
     pub questions: Questions,
     /// What other nodes have sent.
     posts: Vec<Vec<u8>>,
@@ -233,6 +234,7 @@ impl Cluster {
         if let Some((key, _)) = state.connection(conn_id) {
             if self.rows.generation(key) != Some(generation) {
                 self.rows.own(key, conn_id, generation, state.stamps.latest());
+                self.check_claim(conn_id, key);
             }
             self.rows.mark(key);
         }
@@ -252,6 +254,8 @@ impl Cluster {
         }
         self.load_again();
         self.load_blocks_again(now);
+        self.remove_again(state);
+        self.claim_rows(state);
         let pairs = self.counts.take();
         // Requests wait until counts are stated, and with them their rows. Others are collected while a call is on its way:
         // thousands of connections may come at once.

@@ -6,10 +6,7 @@ use super::errands::{Errand, Errands};
 use super::peers::{Answer, MovedConnection, MovedPlace, Post};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::engine::call::{Call, NodeNumber};
-use crate::broker::engine::error::EngineError;
 use crate::broker::engine::link::LinkHandle;
-use crate::broker::engine::reply::Reply;
-use crate::broker::engine::row::Ownership;
 use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::registry::state::{Effect, Phase, RegistryState};
@@ -73,6 +70,24 @@ impl Moving {
 }
 
 impl Cluster {
+    /// A request has ended, and with it its errand. If it was about a connection that is not here, `give_up` runs in Redis.
+    pub fn end_errand(
+        &mut self,
+        errand: Errand,
+        request: Uuid,
+        give_up: Option<Call>,
+        state: &RegistryState,
+    ) {
+        self.moving.errands.end(errand, request);
+        let is_here = match errand {
+            Errand::Bring(conn_id) => state.connection(conn_id).is_some(),
+            Errand::Watch(_) => false,
+        };
+        if let Some(call) = give_up.filter(|_| !is_here) {
+            self.remove(call);
+        }
+    }
+
     /// Another node counts a connection that it got from this one.
     pub fn raised(&mut self, conn_id: Uuid) {
         if let Some(lent) = self.moving.lent.remove(&conn_id) {
@@ -142,33 +157,6 @@ impl Cluster {
         state.forget_moved(key);
     }
 
-    /// A connection was claimed under another number of this node. If another node has taken it meanwhile, its session here
-    /// ends.
-    pub(super) fn claimed(
-        &mut self,
-        key: ConnKey,
-        reply: Result<Reply, EngineError>,
-        state: &mut RegistryState,
-        effects: &mut Vec<Effect>,
-    ) {
-        // Without a reply the connection to Redis is lost, and the node claims again.
-        let Ok(reply) = reply else { return };
-        match Ownership::read(&reply) {
-            Some(
-                Ownership::New { generation }
-                | Ownership::Own { generation, .. }
-                | Ownership::Taken { generation, .. },
-            ) => {
-                self.rows.renew(key, generation);
-                self.rows.mark(key);
-            }
-            _ => {
-                self.rows.depart(key);
-                state.give_up(key, effects);
-            }
-        }
-    }
-
     /// A connection comes from another node. Its streams are current.
     pub fn adopt(
         &mut self,
@@ -187,6 +175,7 @@ impl Cluster {
         }
         let key = state.adopt(moved, now, effects);
         self.rows.own(key, moved.conn_id, generation, state.stamps.latest());
+        self.check_claim(moved.conn_id, key);
         self.rows.place(key, None, moved.private.received);
         for (name, place) in &moved.channels {
             let Some(channel) = state.channel_id(name) else { continue };
@@ -223,7 +212,7 @@ impl RegistryState {
     }
 
     /// Ends a connection here that continues at another node.
-    fn give_up(&mut self, key: ConnKey, effects: &mut Vec<Effect>) {
+    pub(super) fn give_up(&mut self, key: ConnKey, effects: &mut Vec<Effect>) {
         let Some(connection) = self.get_mut(key) else { return };
         let (conn_id, user, channels) = (connection.id, connection.user, connection.channels.clone());
         self.end_session_for_move(conn_id, effects);

@@ -1,5 +1,5 @@
-//! Calls that remove from Redis what this node no longer has. One that is lost with the connection is sent again: Redis would
-//! keep what it removes until the node ends. Pure.
+//! Calls that remove from Redis what this node no longer has. One that fails is sent again: Redis would keep what it removes
+//! until the node ends. Pure.
 
 use super::{Awaited, Cluster};
 use crate::broker::engine::call::Call;
@@ -14,18 +14,16 @@ impl Cluster {
         self.call(call.clone(), Awaited::Removal(call));
     }
 
-    /// A call that removes something was answered.
-    pub(super) fn removed(&mut self, call: Call, reply: &Result<Reply, EngineError>) {
-        if let Err(EngineError::Unavailable | EngineError::Timeout { .. }) = reply {
+    /// A call that removes something was answered. If it has failed, it is sent again after a moment.
+    pub(super) fn removed(&mut self, call: Call, reply: &Result<Reply, EngineError>, now: u64) {
+        self.pause_after(reply, now);
+        if reply.is_err() {
             self.lost_removals.push(call);
         }
     }
 
-    /// Sends the calls again that were lost.
+    /// Sends the calls again that have failed.
     pub(super) fn remove_again(&mut self, state: &RegistryState) {
-        if !self.is_joined {
-            return;
-        }
         for call in std::mem::take(&mut self.lost_removals) {
             match call {
                 Call::Unfollow { mut streams } => {
@@ -36,23 +34,23 @@ impl Cluster {
                     }
                 }
                 // It may have come meanwhile.
-                Call::Release { conn, .. } if self.is_expected(&conn, state) => {}
+                Call::Release { conn, .. }
+                    if Uuid::try_parse(&conn).is_ok_and(|conn_id| self.is_expected(conn_id, state)) => {}
                 call => self.remove(call),
             }
         }
     }
 
     /// Whether a connection is here or on its way.
-    fn is_expected(&self, conn: &str, state: &RegistryState) -> bool {
-        let conn_id = Uuid::try_parse(conn).ok();
-        conn_id.is_some_and(|id| state.connection(id).is_some() || self.moving.is_between(id))
+    pub(super) fn is_expected(&self, conn_id: Uuid, state: &RegistryState) -> bool {
+        state.connection(conn_id).is_some() || self.moving.is_between(conn_id)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::errands::Errand;
-    use super::super::{Ticket, ToLink};
+    use super::super::{RETRY_MS, Ticket, ToLink};
     use super::*;
     use crate::broker::registry::state::ConnectionTimes;
     use crate::broker::stamps::Stamps;
@@ -75,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_removal_is_sent_again_unless_it_is_no_longer_true() {
+    fn a_removal_that_fails_is_sent_again_unless_it_is_no_longer_true() {
         let long = 3_600_000;
         let times = ConnectionTimes { idle: long, part: long, reconnect_delay: 0, grace: 0, user_idle: long };
         let mut state = RegistryState::new(times).with_stamps(Arc::new(Stamps::following()));
@@ -89,16 +87,20 @@ mod tests {
         [gone, coming].into_iter().for_each(|id| cluster.remove(release(id)));
         let first = sent(&mut cluster);
         assert_eq!(first.len(), 4);
-        // One fails before the connection is known to be lost, the other one is not answered.
-        let failed = Err(EngineError::Unavailable);
-        cluster.replied(first[1].1, failed, &mut state, 0, &mut Vec::new());
+        // One is refused, the other ones are not answered.
+        cluster.replied(first[1].1, Err(EngineError::Full), &mut state, 0, &mut Vec::new());
+        cluster.flush(&state, RETRY_MS - 1);
+        assert_eq!(sent(&mut cluster), []);
+        cluster.flush(&state, RETRY_MS);
+        let again: Vec<_> = sent(&mut cluster).into_iter().map(|(text, _)| text).collect();
+        assert_eq!(again, [format!("{end:?}")]);
         cluster.lost();
-        cluster.remove_again(&state);
+        cluster.flush(&state, RETRY_MS);
         assert_eq!(sent(&mut cluster), [], "there is no connection");
         cluster.joined(1, 1, true, &mut state, 0, &mut Vec::new());
         cluster.streams.count_members("ca", 1, 0);
         assert!(cluster.moving.errands.begin(Errand::Bring(coming), Uuid::nil()).is_none());
-        cluster.remove_again(&state);
+        cluster.flush(&state, RETRY_MS);
         let again = sent(&mut cluster);
         let mut texts: Vec<_> = again.iter().map(|(text, _)| text.clone()).collect();
         texts.sort();
@@ -106,7 +108,7 @@ mod tests {
         for (_, ticket) in again {
             cluster.replied(ticket, Ok(Reply::Number(1)), &mut state, 0, &mut Vec::new());
         }
-        cluster.remove_again(&state);
+        cluster.flush(&state, RETRY_MS);
         assert_eq!(sent(&mut cluster), []);
     }
 }

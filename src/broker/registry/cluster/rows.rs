@@ -81,6 +81,8 @@ pub struct Rows {
     /// The rows to store before the next mark.
     later: IndexSet<ConnKey, FxBuildHasher>,
     ended: Vec<(String, u64)>,
+    /// The rows that may belong to an earlier number of this node.
+    unclaimed: IndexSet<ConnKey, FxBuildHasher>,
 }
 
 impl Rows {
@@ -169,17 +171,36 @@ impl Rows {
     fn forget(&mut self, key: ConnKey) -> Option<Row> {
         self.dirty.swap_remove(&key);
         self.later.swap_remove(&key);
+        self.unclaimed.swap_remove(&key);
         self.rows.remove(&key)
     }
 
-    /// The calls that make this node the owner of all its connections again, because it has another number now.
-    pub fn claims(&self, state: &RegistryState) -> Vec<(ConnKey, Call)> {
-        let claim = |(key, row): (&ConnKey, &Row)| {
-            let data = state.row_data(*key, row)?.write();
-            let user = state.user_of(*key)?.to_owned();
-            Some((*key, Call::Claim { conn: row.conn_id.to_string(), user, data, most: 0 }))
+    /// A row may belong to an earlier number of this node.
+    pub fn unclaim(&mut self, key: ConnKey) {
+        if self.rows.contains_key(&key) {
+            self.unclaimed.insert(key);
+        }
+    }
+
+    pub fn has_unclaimed(&self) -> bool {
+        !self.unclaimed.is_empty()
+    }
+
+    /// The node has another number.
+    pub fn unclaim_all(&mut self) {
+        self.unclaimed.extend(self.rows.keys());
+    }
+
+    /// The calls that make this node the owner of such connections again.
+    pub fn take_claims(&mut self, state: &RegistryState) -> Vec<(ConnKey, Uuid, Call)> {
+        let claim = |key: ConnKey| {
+            let row = self.rows.get(&key)?;
+            let data = state.row_data(key, row)?.write();
+            let user = state.user_of(key)?.to_owned();
+            let call = Call::Claim { conn: row.conn_id.to_string(), user, data, most: 0 };
+            Some((key, row.conn_id, call))
         };
-        self.rows.iter().filter_map(claim).collect()
+        std::mem::take(&mut self.unclaimed).into_iter().filter_map(claim).collect()
     }
 
     /// This node owns a connection in another generation.
