@@ -3,6 +3,7 @@
 
 mod channels;
 mod connections;
+mod ending;
 pub mod listing;
 mod moving;
 mod publishing;
