@@ -291,10 +291,11 @@ async fn a_connection_whose_reply_is_lost_can_be_created_at_each_node() {
     let scene = Scene::begin(DEAD_MS).await;
     let row = format!("cs:{{0}}:conn:{ID}");
     let owner = || scene.redis.ask::<Option<String>>(&["HGET", &row, "owner"]);
-    let body = json!({"username": "carl", "conn_id": ID, "channels": ["c"]}).to_string();
-    let connect =
-        async |node: usize| scene.backend(node).send("POST", "/connect", &[], body.as_bytes()).await;
-    let is_lost = async || {
+    let connect = async |node: usize, user: &str| {
+        let body = json!({"username": user, "conn_id": ID, "channels": ["c"]}).to_string();
+        scene.backend(node).send("POST", "/connect", &[], body.as_bytes()).await
+    };
+    let is_lost = async |user: &str| {
         scene.proxies[0].stall_one(Direction::ToClient);
         let cut = async {
             let stored = async {
@@ -306,22 +307,32 @@ async fn a_connection_whose_reply_is_lost_can_be_created_at_each_node() {
             scene.proxies[0].cut();
             scene.proxies[0].resume();
         };
-        let (reply, ()) = join(connect(0), cut).await;
+        let (reply, ()) = join(connect(0, user), cut).await;
+        if reply.status == 200 {
+            assert!(scene.backend(0).disconnect(ID).await);
+            return false;
+        }
         assert_eq!(reply.status, 503, "{reply:?}");
         reply.header("x-channelstream-uncertain") == Some("1")
     };
-    // If the node waits for another reply at that moment, it does not even send the call.
-    within(async {
-        while !is_lost().await {
+    // If the node waits for another reply at that moment, it does not send the call yet. It would first read the record of a
+    // user that it knows.
+    let mut users = (0..).map(|number| format!("carl {number}"));
+    let user = within(async {
+        loop {
+            let user = users.next().unwrap_or_default();
+            let is_lost = is_lost(&user).await;
             scene.until_connected().await;
+            if is_lost {
+                return user;
+            }
         }
     })
     .await;
-    scene.until_connected().await;
-    within(async { while connect(1).await.status != 200 {} }).await;
+    within(async { while connect(1, &user).await.status != 200 {} }).await;
     for node in [1, 0] {
-        assert_eq!(connect(node).await.status, 200);
-        until_members(&scene.both, 2, "c", json!([4, 4, ["ann", "bob", "carl", "witness"]])).await;
+        assert_eq!(connect(node, &user).await.status, 200);
+        until_members(&scene.both, 2, "c", json!([4, 4, ["ann", "bob", user, "witness"]])).await;
         assert!(scene.backend(node).disconnect(ID).await);
     }
 }
