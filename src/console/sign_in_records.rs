@@ -125,13 +125,13 @@ impl EndedSessions {
         self.until.insert(id, now_unix + max_age_s);
     }
 
-    /// Other nodes must learn that a sign-in has ended. Beyond the limit of the list they do not.
+    /// The next exchange states to the other nodes that these sign-ins have ended, as far as the list has room.
     pub fn state_later(&mut self, ids: impl IntoIterator<Item = u128>) {
         let room = MAX_ENDED.saturating_sub(self.unstated.len());
         self.unstated.extend(ids.into_iter().take(room));
     }
 
-    /// Takes those that other nodes must learn.
+    /// Takes those to state.
     pub fn take_unstated(&mut self) -> Vec<u128> {
         std::mem::take(&mut self.unstated)
     }

@@ -141,7 +141,7 @@ impl Client {
             }
             // What the server has delivered to an earlier session, this page does not know.
             (true, _) => {
-                // Nor is the first session of a connection told what Redis has lost since the connection was created.
+                // The first session of a connection does not report what Redis has lost since the connection was created.
                 let lost = truth.of_stream(&key).filter(|(_, entry)| entry.is_lost).map(|(at, _)| at);
                 self.memory.has.extend(lost);
                 self.excuse_up_to(&key, from, truth);
