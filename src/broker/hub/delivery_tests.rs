@@ -199,6 +199,12 @@ fn laggards_are_the_sessions_that_have_not_received_everything() {
     assert_eq!(laggards(&table), None);
     table.push_one(key, Stream::Channel(ChannelId(0)), &stamped(3, 1));
     assert_eq!(laggards(&table), Some(vec![(name(0), 2)]));
+    send_queue.clear();
+    send_queue.seal();
+    let mut fanout = Fanout::default();
+    fanout.push(ChannelId(0), stamped(4, 1));
+    fanout.run(&mut table, 10);
+    assert_eq!(laggards(&table), Some(vec![(name(0), 3)]), "the response does not contain the last frame");
     drop((table, send_queue));
 
     let (table, _, _) = session_in_many_channels(1_000);

@@ -4,16 +4,12 @@ use super::slot::SessionSlot;
 use super::table::SessionTable;
 use crate::broker::marking::{Laggards, LaggingSession};
 use crate::protocol::ids::{Offset, Stream};
-use crate::send_queue::frames_here;
 use std::sync::Arc;
 
 impl SessionTable {
-    /// Adds the sessions with frames that their sockets have not accepted, and those whose catch-up is not complete.
+    /// Adds the sessions with frames that their sockets have not accepted, those whose catch-up is not complete, and polls
+    /// whose response is being sent: what is published meanwhile waits for the next poll.
     pub fn add_laggards(&self, laggards: &mut Laggards) {
-        // Nearly always nothing waits. A catch-up whose parts have not all arrived began after the stamp of the mark.
-        if frames_here() == 0 && !self.has_unfinished() {
-            return;
-        }
         for (_, slot) in &self.slots {
             let behind = self.behind(slot);
             if !behind.is_empty() && !laggards.add(LaggingSession { conn_id: slot.conn_id, behind }) {
@@ -24,12 +20,12 @@ impl SessionTable {
 
     /// The streams that a session has not received to their end, and how far it has received each.
     fn behind(&self, slot: &SessionSlot) -> Vec<(Option<Arc<str>>, Offset)> {
-        let is_catching_up = slot.assembly.is_some();
-        if !is_catching_up && !slot.send_queue.has_frames() {
+        let takes_nothing = slot.assembly.is_some() || slot.send_queue.is_sealed();
+        if !takes_nothing && !slot.send_queue.has_frames() {
             return Vec::new();
         }
         let mut received = slot.send_queue.delivered_before();
-        if is_catching_up {
+        if takes_nothing {
             let private = slot.private.map(|private| (Stream::Private, private.cursor));
             let channels = slot.channels.to_vec().into_iter().filter_map(|(channel, index)| {
                 Some((Stream::Channel(channel), self.members(channel).get(index as usize)?.cursor))

@@ -18,9 +18,8 @@ use uuid::Uuid;
 const HEARTBEAT_MS: u64 = 700;
 const WAIT_MS: u64 = 800;
 const ANSWER_MS: u64 = 1_000;
-/// A client that has not taken a response after this time hangs up. Marks do not know what a response that is being sent
-/// lacks, and count if this takes two beats.
-const TAKING_MS: u64 = 500;
+/// A client that has not taken a response after this time hangs up.
+const TAKING_MS: u64 = 1_500;
 const ALL: usize = usize::MAX / 2;
 
 /// How a client opens a session.
