@@ -38,6 +38,22 @@ pub struct Connect {
     pub channel_configs: Vec<(String, ChannelConfig)>,
 }
 
+impl Connect {
+    /// A request to connect a connection again, by the node that owns it. The node that received the request has set the
+    /// user's state.
+    pub fn again(conn_id: Uuid, user: String, channels: Vec<String>) -> Self {
+        Self {
+            username: user,
+            conn_id: Some(conn_id),
+            channels,
+            fresh_user_state: Vec::new(),
+            user_state: Vec::new(),
+            state_public_keys: None,
+            channel_configs: Vec::new(),
+        }
+    }
+}
+
 /// The reason why a user cannot connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectRefused {

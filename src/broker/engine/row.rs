@@ -1,6 +1,6 @@
 //! Rows of connections, as scripts return them. Pure.
 
-use super::call::NodeNumber;
+use super::call::{Call, NodeNumber};
 use super::reply::Reply;
 use crate::protocol::ids::Stamp;
 
@@ -82,6 +82,18 @@ impl Ownership {
             (b"FULL", []) => Self::Full,
             _ => return None,
         })
+    }
+
+    /// The call with which the node gives up what it has got, if a request ends before the connection is there.
+    pub fn given_up_by(&self, conn: &str) -> Option<Call> {
+        let conn = conn.to_owned();
+        match self {
+            Self::New { generation } => Some(Call::End { rows: vec![(conn, *generation)] }),
+            Self::Own { generation, .. } | Self::Taken { generation, .. } => {
+                Some(Call::Release { conn, generation: Some(*generation), data: Vec::new() })
+            }
+            Self::Other { .. } | Self::Foreign | Self::Full => None,
+        }
     }
 }
 

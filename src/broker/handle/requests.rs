@@ -25,7 +25,8 @@ impl BrokerHandle {
     /// has an idempotency key. If a request with this key has published the messages at another node, returns its time.
     ///
     /// # Errors
-    /// Those of the engine; `IdempotencyKeyReused` if a request at another node has the key. The embedded engine accepts all messages, and at once.
+    /// Those of the engine; `IdempotencyKeyReused` if a request at another node has the key. The embedded engine accepts all
+    /// messages, and at once.
     pub async fn publish(
         &self,
         messages: Vec<Message>,

@@ -158,7 +158,7 @@ impl Registry {
                 self.answer_when_settled(asked, answer, context);
             }
             Question::Connect { conn_id, user, channels } => {
-                let request = connect_again(conn_id, user, channels.clone());
+                let request = Connect::again(conn_id, user, channels.clone());
                 let connect = |registry: &mut Self, context: &mut _| registry.connect_now(request, context);
                 self.answer_when_current(asked, &channels, connect, context);
             }
@@ -278,18 +278,5 @@ fn subscribed_answer(subscribed: &Subscribed) -> Answer {
     Answer::Subscribed {
         channels: subscribed.channels.iter().map(|channel| channel.name.to_string()).collect(),
         changed: subscribed.changed.iter().map(ToString::to_string).collect(),
-    }
-}
-
-/// A request to connect a connection again. The node that received it has set the user's state.
-fn connect_again(conn_id: Uuid, user: String, channels: Vec<String>) -> Connect {
-    Connect {
-        username: user,
-        conn_id: Some(conn_id),
-        channels,
-        fresh_user_state: Vec::new(),
-        user_state: Vec::new(),
-        state_public_keys: None,
-        channel_configs: Vec::new(),
     }
 }

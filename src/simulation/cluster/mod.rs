@@ -367,7 +367,7 @@ impl World {
         panic!("the stations never rest: {:?}", self.ready);
     }
 
-    /// Lets time pass, and up to so many stations run in each tenth of a second. Without any it passes at once.
+    /// Lets this time pass. In each tenth of a second up to `steps` stations run; with 0 steps all of the time passes at once.
     fn pass(&mut self, ms: u64, steps: usize, rng: &mut Rng) {
         let mut left = ms;
         while left > 0 {

@@ -1,7 +1,7 @@
 //! What nodes ask each other, as `broker/handle/cluster/moving.rs` and `broker/registry/cluster_posts.rs` do it.
 
 use super::process::Process;
-use super::requests::{OnErrand, Refused, Request, connect_again};
+use super::requests::{OnErrand, Refused, Request};
 use super::tasks::{Task, sleep_until, timeout_at};
 use crate::broker::engine::call::{Call, NodeNumber};
 use crate::broker::engine::error::EngineError;
@@ -9,7 +9,7 @@ use crate::broker::engine::row::{ConnectionRow, OwnerMark, Ownership};
 use crate::broker::registry::cluster::peers::{Answer, MovedConnection, Post, Question};
 use crate::broker::registry::cluster::rows::RowData;
 use crate::broker::registry::cluster::{channel_key, user_key};
-use crate::broker::requests::{Subscribe, Unsubscribe};
+use crate::broker::requests::{Connect, Subscribe, Unsubscribe};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -119,21 +119,14 @@ impl Request {
 
     pub async fn claim_row(&self, coming: &mut OnErrand, user: &str) -> Result<Ownership, Refused> {
         let (conn, user) = (coming.conn_id.to_string(), user.to_owned());
-        let release = |generation| Call::Release { conn: conn.clone(), generation, data: Vec::new() };
-        coming.give_up = Some(release(None));
+        coming.give_up = Some(Call::Release { conn: conn.clone(), generation: None, data: Vec::new() });
         let data = RowData::default().write();
         let reply = self.link.call(Call::Claim { conn: conn.clone(), user, data, most: 0 }).await;
         if !matches!(reply, Ok(_) | Err(EngineError::Timeout { was_sent: true })) {
             coming.give_up = None;
         }
         let ownership = Ownership::read(&reply?).expect("a reply of claim");
-        coming.give_up = match ownership {
-            Ownership::New { generation } => Some(Call::End { rows: vec![(conn, generation)] }),
-            Ownership::Own { generation, .. } | Ownership::Taken { generation, .. } => {
-                Some(release(Some(generation)))
-            }
-            Ownership::Other { .. } | Ownership::Foreign | Ownership::Full => None,
-        };
+        coming.give_up = ownership.given_up_by(&conn);
         Ok(ownership)
     }
 
@@ -215,7 +208,7 @@ impl Process {
                 self.answer_when_settled(asked, answer);
             }
             Question::Connect { conn_id, user, channels } => {
-                let request = connect_again(conn_id, user, channels.clone());
+                let request = Connect::again(conn_id, user, channels.clone());
                 self.answer_when_current(asked, channels, move |process| {
                     if process.registry.connection(conn_id).is_none() {
                         return Answer::Unknown;

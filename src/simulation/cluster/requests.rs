@@ -15,9 +15,9 @@ use crate::broker::engine::row::Ownership;
 use crate::broker::registry::cluster::errands::Errand;
 use crate::broker::registry::cluster::peers::{Answer, PostedEnding, Question};
 use crate::broker::registry::cluster::user_record::{ChangedRecord, UserRecord};
-use crate::broker::registry::cluster::{channel_key, user_key};
+use crate::broker::registry::cluster::{channel_key, stream_keys, user_key};
 use crate::broker::requests::{Connect, Ending, Subscribe, Unsubscribe};
-use crate::protocol::message::{Delete, Delivery, Edit, Message};
+use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::settings::ChannelConfig;
 use crate::protocol::state::{StateEntry, write_changes};
 use futures_util::future::{join, join_all};
@@ -230,7 +230,7 @@ impl Request {
         let (stored, held) = join(self.store_user(user, planned), self.hold_for(user, channels)).await;
         stored?;
         let _held = held?;
-        let request = connect_again(conn_id, user.to_owned(), channels.to_vec());
+        let request = Connect::again(conn_id, user.to_owned(), channels.to_vec());
         let is_connected = self.ask(move |process| {
             if was_here && process.generation(conn_id) != Some(generation) {
                 return false;
@@ -412,7 +412,7 @@ impl Request {
     }
 
     pub async fn publish(&self, message: Message) -> Result<(), Refused> {
-        let keys = keys(&message.delivery);
+        let keys = stream_keys(&message.delivery);
         let record = Record::Message { message, edited: None }.encode();
         let item = |stream| Item { stream, record: record.clone(), part: None };
         let items: Vec<_> = keys.into_iter().map(item).collect();
@@ -427,12 +427,12 @@ impl Request {
     }
 
     pub async fn edit(&self, edit: Edit) -> Result<(), Refused> {
-        let keys = keys(&edit.delivery);
+        let keys = stream_keys(&edit.delivery);
         self.change(keys, Record::Edit { edit, is_of_deleted: false }.encode()).await
     }
 
     pub async fn delete(&self, delete: Delete) -> Result<(), Refused> {
-        let keys = keys(&delete.delivery);
+        let keys = stream_keys(&delete.delivery);
         self.change(keys, Record::Delete(delete).encode()).await
     }
 
@@ -455,27 +455,6 @@ impl Process {
     pub fn generation(&self, conn_id: Uuid) -> Option<u64> {
         let (key, _) = self.registry.connection(conn_id)?;
         self.cluster.generation(key)
-    }
-}
-
-/// A request to connect a connection. The node that received it has set the user's state.
-pub fn connect_again(conn_id: Uuid, user: String, channels: Vec<String>) -> Connect {
-    Connect {
-        username: user,
-        conn_id: Some(conn_id),
-        channels,
-        fresh_user_state: Vec::new(),
-        user_state: Vec::new(),
-        state_public_keys: None,
-        channel_configs: Vec::new(),
-    }
-}
-
-/// The streams of an item.
-fn keys(delivery: &Delivery) -> Vec<String> {
-    match &delivery.channel {
-        Some(channel) => vec![channel_key(channel).to_string()],
-        None => delivery.users().into_iter().map(|user| user_key(user).to_string()).collect(),
     }
 }
 

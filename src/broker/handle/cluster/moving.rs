@@ -191,22 +191,15 @@ impl ClusterRequest<'_> {
         most: u32,
     ) -> Result<Ownership, Refusal> {
         let (conn, user) = (conn_id.to_string(), user.to_owned());
-        let release = |generation| Call::Release { conn: conn.clone(), generation, data: Vec::new() };
         // The claim may take effect although its reply does not arrive, or the request ends.
-        coming.give_up = Some(release(None));
+        coming.give_up = Some(Call::Release { conn: conn.clone(), generation: None, data: Vec::new() });
         let data = RowData::default().write();
         let reply = self.link.call(Call::Claim { conn: conn.clone(), user, data, most }).await;
         if !matches!(reply, Ok(_) | Err(EngineError::Timeout { was_sent: true })) {
             coming.give_up = None;
         }
         let ownership = Ownership::read(&reply?).ok_or_else(malformed_row)?;
-        coming.give_up = match ownership {
-            Ownership::New { generation } => Some(Call::End { rows: vec![(conn, generation)] }),
-            Ownership::Own { generation, .. } | Ownership::Taken { generation, .. } => {
-                Some(release(Some(generation)))
-            }
-            Ownership::Other { .. } | Ownership::Foreign | Ownership::Full => None,
-        };
+        coming.give_up = ownership.given_up_by(&conn);
         Ok(ownership)
     }
 

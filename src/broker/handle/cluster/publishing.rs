@@ -6,7 +6,7 @@ use crate::broker::engine::entry::{Answer, Published, read_answers};
 use crate::broker::engine::error::EngineError;
 use crate::broker::engine::record::Record;
 use crate::broker::receipts::{PublishedItem, Receipt, ReceiptSlot, StreamReceipt};
-use crate::broker::registry::cluster::{channel_key, user_key};
+use crate::broker::registry::cluster::stream_keys;
 use crate::http_error::Refusal;
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
 use crate::protocol::time::Timestamp;
@@ -23,7 +23,7 @@ impl ClusterRequest<'_> {
         let (mut items, mut parts) = (Vec::with_capacity(messages.len()), parts(request));
         let mut streams = Vec::with_capacity(messages.len());
         for message in messages {
-            let (keys, delivery) = (keys(&message.delivery), message.delivery.clone());
+            let (keys, delivery) = (stream_keys(&message.delivery), message.delivery.clone());
             let record = Record::Message { message, edited: None }.encode();
             streams.push((delivery, keys.len()));
             let items_of = keys.into_iter().zip(&mut parts);
@@ -74,7 +74,7 @@ impl ClusterRequest<'_> {
     ) -> Result<HeldStreams, Refusal> {
         let published = items.iter().filter(|(item, _)| item.receipt != Receipt::nowhere());
         let mut keys: Vec<Arc<str>> =
-            published.flat_map(|(item, _)| keys(&item.delivery)).map(Arc::from).collect();
+            published.flat_map(|(item, _)| stream_keys(&item.delivery)).map(Arc::from).collect();
         keys.sort_unstable();
         keys.dedup();
         self.hold(keys).await
@@ -89,7 +89,7 @@ impl ClusterRequest<'_> {
     ) -> Result<Option<Timestamp>, Refusal> {
         let (mut calls, mut streams, mut parts) = (Vec::new(), Vec::new(), parts(request));
         for (delivery, record) in items {
-            let keys = keys(&delivery);
+            let keys = stream_keys(&delivery);
             streams.push((delivery, keys.len()));
             let changes = keys.into_iter().zip(&mut parts);
             calls.extend(changes.map(|(stream, part)| Call::Change { stream, record: record.clone(), part }));
@@ -100,14 +100,6 @@ impl ClusterRequest<'_> {
         let first = first_time(&answers)?;
         fill(slots, streams, &answers);
         Ok(first)
-    }
-}
-
-/// The streams of an item.
-fn keys(delivery: &Delivery) -> Vec<String> {
-    match &delivery.channel {
-        Some(channel) => vec![channel_key(channel).to_string()],
-        None => delivery.users().into_iter().map(|user| user_key(user).to_string()).collect(),
     }
 }
 

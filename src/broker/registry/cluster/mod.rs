@@ -31,6 +31,7 @@ use crate::broker::engine::link::seen::Seen;
 use crate::broker::engine::record::MemberView;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::protocol::ids::{ChannelId, ConnKey, Offset, UserId};
+use crate::protocol::message::Delivery;
 pub use counts::Waiter;
 use counts::{CountedPair, Counts};
 use followed::FollowedStreams;
@@ -125,6 +126,14 @@ pub fn channel_key(name: &str) -> Arc<str> {
 /// The key of a user's private stream in Redis.
 pub fn user_key(name: &str) -> Arc<str> {
     format!("u{name}").into()
+}
+
+/// The keys of the streams to which an item goes.
+pub fn stream_keys(delivery: &Delivery) -> Vec<String> {
+    match &delivery.channel {
+        Some(channel) => vec![channel_key(channel).to_string()],
+        None => delivery.users().into_iter().map(|user| user_key(user).to_string()).collect(),
+    }
 }
 
 impl Cluster {
